@@ -1,0 +1,1 @@
+"""Measured ratios against hand-written trio; ``python -m benchmarks`` prints them."""

@@ -1,0 +1,51 @@
+"""`deferred`: a runnable that is built when it is run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from nestling._kernel._checks import describe_value, label_of
+from nestling._kernel._foreign import accept
+from nestling._kernel._node import Callback
+from nestling._kernel._runnable import Composed, Runnable
+
+Factory = Callable[[], "Runnable | Awaitable[Runnable]"]
+
+
+def deferred(factory: Factory) -> Runnable:
+    """Make a runnable that is built each time it is run.
+
+    For what needs the value of something that has to run first. ``factory()`` returns the real
+    runnable, or is async and returns it.
+
+    Example::
+
+        chain(settings, deferred(lambda: asgi_server(app, bind=settings.value.bind)))
+
+    Raises, when it runs, what ``factory`` raises, and `TypeError` if it returns no runnable.
+    """
+    if not callable(factory):
+        raise TypeError(
+            f"factory must be a function that returns a runnable, not {describe_value(factory)}"
+        )
+    return _Deferred(factory)
+
+
+@attrs.frozen(repr=False, eq=False)
+class _Deferred(Composed):
+    kind = "deferred"
+
+    _factory: Factory
+
+    @property
+    def label(self) -> str:
+        return label_of(self._factory)
+
+    async def run(self, f: Callback, /) -> None:
+        made = self._factory()
+        if inspect.isawaitable(made):
+            made = await made
+        await accept(made, f"the factory {self.label!r} of deferred").run(f)

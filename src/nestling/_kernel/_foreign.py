@@ -1,0 +1,146 @@
+"""Runnables that the kernel did not make: run with suspicion (law 10), below a shield (law 1).
+
+===========  ====================  =============================================================
+the guard    event                 what is done
+===========  ====================  =============================================================
+waiting      it calls back         the callback is entered
+waiting      its run returns       `ExitedBeforeRunningError`
+entered      it calls back again   `CallbackReusedError`
+entered      its run returns       `InvalidStateError`: its dependents still run
+over         it calls back again   `CallbackReusedError`
+over         its run returns       all is well
+ended        it calls back         `CallbackReusedError`
+===========  ====================  =============================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Literal
+
+import attrs
+import trio
+
+from nestling._kernel._checks import check_async, describe_value, label_of
+from nestling._kernel._errors import (
+    CallbackReusedError,
+    ExitedBeforeRunningError,
+    InvalidStateError,
+)
+from nestling._kernel._member import Member, Plan, return_from_callback
+from nestling._kernel._node import Callback
+from nestling._kernel._provider import where
+from nestling._kernel._relay import Relay
+from nestling._kernel._runnable import Composed, Primitive, Runnable
+
+RunFunction = Callable[[Callback], Awaitable[object]]
+
+
+def runnable(fn: RunFunction) -> Runnable:
+    """Make a runnable of an async function that calls its callback itself.
+
+    For what does not fit `leaf`, `start_stop`, `service`, `worker` or `resource`. Usable as a
+    decorator. ``fn(f)`` is to await ``f()`` once, when it is ready, and to tear down afterwards.
+
+    Example::
+
+        @runnable
+        async def certificates(f):
+            async with renewal() as renew:
+                await renew()
+                await f()
+
+    Raises, when it runs, what ``fn`` raises; `ExitedBeforeRunningError` if it returns without
+    having called back, and `CallbackReusedError` if it calls back twice, or after its end.
+    """
+    check_async(fn, "fn", arity=1)
+    return Foreign(fn, label_of(fn))
+
+
+def accept(value: object, combinator: str) -> Composed:
+    """Return ``value`` as something that the kernel can compose, or refuse it.
+
+    Raises:
+        TypeError: ``value`` is not a runnable.
+    """
+    if isinstance(value, Composed):
+        return value
+    expected = f"{combinator}() takes runnables, objects with 'async def run(self, f)'"
+    if isinstance(value, type):
+        raise TypeError(f"{expected}, not the class {describe_value(value)}: pass an instance")
+    if not isinstance(value, Runnable):
+        hint = "; make one of a function by leaf(), service() or runnable()"
+        raise TypeError(f"{expected}, not {describe_value(value)}{hint if callable(value) else ''}")
+    name = type(value).__name__
+    check_async(value.run, f"{combinator}() takes runnables: {name}.run", arity=1)
+    return Foreign(value.run, name)
+
+
+def accept_all(combinator: str, values: Sequence[object]) -> tuple[Composed, ...]:
+    """Return all ``values`` as something that the kernel can compose, or refuse them."""
+    return tuple([accept(value, combinator) for value in values])
+
+
+@attrs.frozen(repr=False, eq=False)
+class Foreign(Primitive):
+    """A runnable of which nothing is known but the protocol, which it may break."""
+
+    kind = "runnable"
+
+    _run: RunFunction
+    _label: str
+
+    @property
+    def label(self) -> str:
+        return self._label
+
+    async def run_here(self, f: Callback) -> None:
+        title = where(self.kind, self.label)
+        await Relay(title).run(_Guard(title, self._run).run, f)
+
+    def plan(self) -> Plan:
+        # No relay: in a group the callback only waits, below the shield of the group.
+        return Plan(
+            label=self.label,
+            kind=self.kind,
+            foreground=self._run_as_member,
+            ask=return_from_callback,
+        )
+
+    async def _run_as_member(self, member: Member) -> None:
+        await _Guard(where(self.kind, self.label), self._run).run(member.callback)
+
+
+@attrs.define(eq=False)
+class _Guard:
+    """Stands between a foreign runnable and its callback for one run."""
+
+    title: str
+    function: RunFunction
+    state: Literal["waiting", "entered", "over"] = "waiting"
+    ended: bool = False
+
+    async def run(self, f: Callback) -> None:
+        """Await the function with a guarded ``f``, and look at what it has done."""
+        try:
+            await self.function(partial(self._call_back, f))
+        finally:
+            self.ended = True
+        if self.state == "waiting":
+            # What swallowed a cancellation is not to blame for it.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise ExitedBeforeRunningError(f"{self.title} returned without having called back")
+        if self.state == "entered":
+            raise InvalidStateError(f"{self.title} returned while its callback was running")
+
+    async def _call_back(self, f: Callback) -> None:
+        if self.ended:
+            raise CallbackReusedError(f"{self.title} called back after its run had ended")
+        if self.state != "waiting":
+            raise CallbackReusedError(f"{self.title} called back a second time")
+        self.state = "entered"
+        try:
+            await f()
+        finally:
+            self.state = "over"

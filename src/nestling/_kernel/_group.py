@@ -1,0 +1,315 @@
+"""What `parallel` and `sequential` share: one run of several members as one provider.
+
+The members run in tasks below one task of the group's own, the provider (see `_provider`): while
+the callback runs, one shield protects them all.
+
+=========  ==========================  =========================================================
+phase      event                       what is done
+=========  ==========================  =========================================================
+starting   a member runs               when it was the last, the group is ready
+starting   a member fails, or ends     those that start are cancelled, those that run are stopped
+running    a member fails, or ends     the callback is cancelled; when it is over, all are stopped
+stopping   a member fails              its error is kept
+any        a finite job ends           nothing: it stays running (``on_return="stay"``)
+=========  ==========================  =========================================================
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import trio
+
+from nestling._kernel._errors import ExitedBeforeRunningError, UnexpectedReturnError
+from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._member import Member, Plan
+from nestling._kernel._node import (
+    Callback,
+    child_node,
+    claim,
+    current_node,
+    enter_node,
+)
+from nestling._kernel._outcome import (
+    add_note,
+    first_error,
+    forces,
+    note_suppressed,
+    summary,
+    without_cancelled,
+)
+from nestling._kernel._provider import Provider, where
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+MOST_NAMES = 20
+"""How many of those that failed the message of a group names."""
+
+
+class Group(ABC):
+    """One run of a group of members. What a group does is in `start` and `stop`."""
+
+    def __init__(self, kind: str, plans: Sequence[Plan]) -> None:
+        self.kind = kind
+        self.members = [Member(plan, self) for plan in plans]
+        self.not_running = len(plans)
+        self.settled = trio.Event()
+        self.aborted = False
+        self.stopping = False
+        self.failed = False
+        self._asked = trio.Event()
+        self._provider = Provider(self._provide, kind, "", stop=self._ask)
+
+    async def run(self, f: Callback) -> None:
+        """Start the members, call ``f``, stop the members."""
+        claim()
+        await self._provider.run(f)
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Start the members; return when all run, or when `aborted`."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Stop the members. Their tasks are waited for afterwards."""
+
+    async def _ask(self) -> None:
+        self._asked.set()
+
+    @protected
+    async def _provide(self) -> None:
+        self.where = where(self.kind, "")
+        self._parent = current_node()
+        cancelled: BaseException | None = None
+        # Members that are stopped by nothing but cancellation share the inner nursery's scope.
+        async with trio.open_nursery() as self.nursery, trio.open_nursery() as self.together:
+            try:
+                await self.start()
+                if not self.aborted:
+                    self._provider.ready()
+                    await self._asked.wait()
+            except BaseException as exception:
+                cancelled = exception
+            self.stopping = True
+            await self.stop()
+        try:
+            self._raise_errors()
+            if cancelled is not None:
+                raise cancelled
+        finally:
+            cancelled = None
+
+    def begin(self, member: Member, *, alone: bool) -> None:
+        """Start a member in tasks; ``alone`` if it must be possible to cancel it alone."""
+        plan = member.plan
+        self.enter(member)
+        if plan.start is not None:
+            self.together.start_soon(self._start_in_task, member, name=plan.label)
+        elif plan.foreground is None:
+            self.member_runs(member)
+        else:
+            nursery = self.together
+            if alone or not plan.ends_by_cancellation:
+                nursery = self.nursery
+                member.scope = trio.CancelScope()
+            member.live = 1
+            nursery.start_soon(self._foreground, member, name=plan.label)
+            if plan.ready:
+                self.member_runs(member)
+
+    def enter(self, member: Member) -> None:
+        """Make the member's node, if it needs one, and report that it starts."""
+        member.phase = "starting"
+        plan, parent = member.plan, self._parent
+        if plan.is_node and (plan.name is not None or (parent is not None and parent.watchers)):
+            member.node = child_node(parent, plan.name or plan.label, plan.kind)
+            member.node.claimed = True
+            member.node.starting()
+
+    def member_runs(self, member: Member) -> None:
+        """Note that a member is running."""
+        member.phase = "running"
+        if member.node is not None:
+            member.node.running()
+        self.not_running -= 1
+        if self.not_running == 0:
+            self.settled.set()
+
+    def begin_to_stop(self, member: Member) -> None:
+        """Stop a member, without waiting for it. One that still starts is cancelled."""
+        plan = member.plan
+        if member.phase == "starting":
+            if member.scope is not None:
+                member.scope.cancel(f"{self.where} gives up its start")
+        elif member.phase == "running":
+            member.phase = "stopping"
+            if member.node is not None:
+                member.node.stopping()
+            if not member.live and (plan.stop is None or plan.foreground is not None):
+                self._finish(member)
+            elif plan.ask is not None:
+                plan.ask(member)
+            elif plan.stop is not None:
+                member.live += 1
+                self.nursery.start_soon(self._stop_in_task, member, name=plan.label)
+            elif member.scope is not None:
+                member.scope.cancel(f"{self.where} stops {plan.name or plan.label!r}")
+
+    @protected
+    async def _start_in_task(self, member: Member) -> None:
+        enter_node_of(member)
+        await self.start_function(member)
+        if self.stopping:
+            self.begin_to_stop(member)
+
+    async def start_function(self, member: Member) -> None:
+        """Await the member's start function."""
+        assert member.plan.start is not None
+        try:
+            await interruptible(member.plan.start)
+        except BaseException as exception:
+            self._failed(member, exception)
+        else:
+            self.member_runs(member)
+
+    @protected
+    async def _foreground(self, member: Member) -> None:
+        enter_node_of(member)
+        assert member.plan.foreground is not None
+        try:
+            if member.scope is None:
+                await interruptible(member.plan.foreground, member)
+            else:
+                with member.scope:
+                    await interruptible(member.plan.foreground, member)
+        except BaseException as exception:
+            member.live -= 1
+            self._failed(member, exception)
+        else:
+            member.live -= 1
+            self._returned(member)
+
+    @protected
+    async def _stop_in_task(self, member: Member) -> None:
+        enter_node_of(member)
+        await self.stop_function(member)
+
+    async def stop_function(self, member: Member) -> None:
+        """Await the member's stop function; if it fails, cancel the foreground."""
+        assert member.plan.stop is not None
+        try:
+            await interruptible(member.plan.stop)
+        except BaseException as exception:
+            self.failed = True
+            member.stop_failure = without_cancelled(exception)
+            if member.scope is not None:
+                member.scope.cancel(f"the stop function failed: {summary(exception)}")
+        member.live -= 1
+        self._finish(member)
+
+    def _failed(self, member: Member, exception: BaseException) -> None:
+        member.failure = without_cancelled(exception)
+        if member.failure is not None:
+            self.failed = True
+            self._ends_the_group(member, f"failed: {summary(member.failure)}")
+        self._finish(member)
+
+    def _returned(self, member: Member) -> None:
+        if self.stopping or member.phase == "stopping":
+            self._finish(member)
+            return
+        name = member.plan.name or member.plan.label
+        if member.phase == "starting" and trio.current_effective_deadline() > -math.inf:
+            problem = f"{name!r} ended before it was running"
+            self._failed(member, ExitedBeforeRunningError(problem))
+        elif member.plan.on_return == "fail":
+            problem = f"{name!r} returned before it was stopped"
+            self._failed(member, UnexpectedReturnError(problem))
+        elif member.plan.on_return == "stop":
+            if self.not_running:
+                problem = f"{name!r} ended before all members of its group were running"
+                self._failed(member, ExitedBeforeRunningError(problem))
+            else:
+                self._ends_the_group(member, "has returned")
+                self._finish(member)
+
+    def _ends_the_group(self, member: Member, reason: str) -> None:
+        if self.stopping:
+            return
+        if self.not_running:
+            self.abort()
+        else:
+            name = member.plan.name or member.plan.label
+            self._provider.cancel_callback(f"stops, since {name!r} {reason}")
+
+    def abort(self) -> None:
+        """Give up the start."""
+        self.aborted = True
+        self.settled.set()
+
+    def _finish(self, member: Member) -> None:
+        if member.live:
+            return
+        if member.node is not None:
+            if member.phase == "running":
+                member.node.stopping()
+            error, others = errors_of(member)
+            member.node.suppressed += [other for _, other in others]
+            member.node.stopped(error)
+        member.phase = "ended"
+        if member.gone is not None:
+            member.gone.set()
+
+    def _raise_errors(self) -> None:
+        """Raise what the members failed with: always as a group, but for an interrupt."""
+        if not self.failed:
+            return
+        names: list[str] = []
+        errors: list[BaseException] = []
+        for member in self.members:
+            error, others = errors_of(member)
+            if error is not None:
+                note_suppressed(error, others)
+                if member.plan.name is not None:
+                    add_note(error, f"in {member.plan.name!r}")
+                names.append(member.plan.name or member.plan.label)
+                errors.append(error)
+            member.failure = member.stop_failure = None
+        try:
+            interrupt = next((error for error in errors if forces(error)), None)
+            if interrupt is not None:
+                pairs = zip(names, errors, strict=True)
+                note_suppressed(interrupt, [pair for pair in pairs if pair[1] is not interrupt])
+                raise interrupt
+            if errors:
+                raise BaseExceptionGroup(self._message(names), errors)
+        finally:
+            errors.clear()
+            error = interrupt = None
+
+    def _message(self, names: list[str]) -> str:
+        shown = ", ".join(map(repr, names[:MOST_NAMES]))
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        return f"{len(names)} of {len(self.members)} members failed: {shown}{more}"
+
+
+def errors_of(
+    member: Member,
+) -> tuple[BaseException | None, list[tuple[str, BaseException]]]:
+    """Choose the error of a member, as `leaf` and `start_stop` would."""
+    return first_error(
+        [
+            ("the stop function", member.stop_failure),
+            (f"the {member.plan.kind}", member.failure),
+        ]
+    )
+
+
+def enter_node_of(member: Member) -> None:
+    """Let the rest of the current task run in the member's node."""
+    if member.node is not None:
+        enter_node(member.node)

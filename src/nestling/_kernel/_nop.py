@@ -1,0 +1,31 @@
+"""`nop`: nothing, as a runnable; what a group of none is."""
+
+from __future__ import annotations
+
+import attrs
+
+from nestling._kernel._member import Plan
+from nestling._kernel._node import Callback, claim
+from nestling._kernel._runnable import Composed, Runnable
+
+
+def nop() -> Runnable:
+    """Make a runnable that does nothing but await its callback.
+
+    Example::
+
+        debugger = remote_debugger() if settings.debug else nop()
+    """
+    return _Nop()
+
+
+@attrs.frozen(repr=False, eq=False)
+class _Nop(Composed):
+    kind = "nop"
+
+    async def run(self, f: Callback, /) -> None:
+        claim()
+        await f()
+
+    def plan(self) -> Plan:
+        return Plan(label=self.kind, kind=self.kind, is_node=False)

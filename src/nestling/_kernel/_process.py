@@ -1,0 +1,165 @@
+"""`Process`: one run of a runnable in the background, with a state."""
+
+from __future__ import annotations
+
+import trio
+
+from nestling._kernel._checks import check_name, check_nursery
+from nestling._kernel._errors import ExitedBeforeRunningError, InvalidStateError
+from nestling._kernel._foreign import accept
+from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._named import named
+from nestling._kernel._outcome import forces, is_error
+from nestling._kernel._runnable import Runnable
+from nestling._kernel._states import Event, State, Step, step
+
+
+class Process:
+    """One background run of a runnable, in a nursery of yours.
+
+    Its states are initial, starting, running and stopped; it cannot be started again. Its methods
+    may be called by any number of tasks at the same time.
+
+    A process that fails does not crash the nursery: its error is in ``error``, and is raised by
+    `start` or `stop`. Only KeyboardInterrupt and its like are raised into the nursery as well.
+
+    Args:
+        nursery: the task of the process runs in it. When it is cancelled, so is the process.
+        r: what is run.
+        name: names the node, as `named` does.
+
+    Example::
+
+        async with trio.open_nursery() as nursery:
+            process = Process(nursery, server, name="server")
+            await process.start()
+            ...
+            await process.stop()
+    """
+
+    def __init__(self, nursery: trio.Nursery, r: Runnable, *, name: str | None = None) -> None:
+        check_nursery(nursery)
+        composed = accept(r, "Process")
+        self._runnable = composed if name is None else accept(named(name, r), "Process")
+        self._name = check_name(name) if name is not None else composed.label or composed.kind
+        self._nursery = nursery
+        self._state = State.INITIAL
+        self._stopping = False
+        self._ran = False
+        self._error: BaseException | None = None
+        self._scope = trio.CancelScope()
+        self._settled = trio.Event()
+        self._asked = trio.Event()
+        self._ended = trio.Event()
+
+    def __repr__(self) -> str:
+        asked = ", stopping" if self.stopping else ""
+        return f"<Process {self._name!r}: {self._state.value}{asked}>"
+
+    @property
+    def state(self) -> State:
+        """How far the process has come."""
+        return self._state
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop, and has not stopped yet."""
+        return self._stopping and self._state is not State.STOPPED
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the process failed with, once it is stopped."""
+        return self._error
+
+    async def start(self) -> None:
+        """Start the process, and wait until it runs.
+
+        If this call is cancelled or times out, the process is cancelled, and its end is waited for.
+
+        Raises:
+            InvalidStateError: it was started, or stopped, before.
+            ExitedBeforeRunningError: it ended, without an error, before it was running.
+            BaseException: what the process failed with.
+        """
+        self._step("start", "start")
+        try:
+            self._nursery.start_soon(self._run, name=self._name)
+        except RuntimeError as closed:
+            self._end()
+            raise InvalidStateError(
+                f"cannot start {self._name!r}: its nursery is closed"
+            ) from closed
+        await self._wait_or_cancel(self._settled, "start() was cancelled")
+        if not self._ran:
+            raise ExitedBeforeRunningError(f"{self._name!r} ended before it was running")
+
+    async def stop(self) -> None:
+        """Stop the process gracefully, and wait for its end.
+
+        Before it was started, this prevents any start; while it starts, it cancels the start-up. If
+        this call is cancelled or times out, the stop is forced, and its end is waited for.
+
+        Raises:
+            InvalidStateError: it is stopped already.
+            BaseException: what the process failed with.
+        """
+        action = self._step("stop", "stop").action
+        self._stopping = True
+        if action == "none":
+            self._end()
+        elif action == "cancel":
+            self._scope.cancel(f"{self._name!r} was stopped during its start-up")
+        else:
+            self._asked.set()
+        await self._wait_or_cancel(self._ended, "stop() was cancelled")
+
+    async def wait(self) -> None:
+        """Wait until the process is stopped, for whatever reason. Raises no error of it."""
+        await self._ended.wait()
+
+    @protected
+    async def _wait_or_cancel(self, event: trio.Event, reason: str) -> None:
+        try:
+            await event.wait()
+        except BaseException:
+            self._stopping = True
+            self._scope.cancel(f"{reason} for {self._name!r}")
+            with trio.CancelScope(shield=True):
+                await self._ended.wait()
+            if self._error is None:
+                raise
+        if self._error is not None:
+            raise self._error
+
+    def _step(self, event: Event, call: str) -> Step:
+        taken = step(self._state, event)
+        if taken is None:
+            raise InvalidStateError(f"cannot {call} {self._name!r}: it is {self._state.value}")
+        self._state = taken.state
+        return taken
+
+    @protected
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                await interruptible(self._runnable.run, self._callback)
+        except BaseException as exception:
+            if is_error(exception):
+                self._error = exception
+            if not is_error(exception) or forces(exception):
+                raise
+        finally:
+            self._step("ended", "end")
+            self._end()
+
+    async def _callback(self) -> None:
+        if not self._stopping:
+            self._step("called back", "call back")
+            self._ran = True
+            self._settled.set()
+            await self._asked.wait()
+
+    def _end(self) -> None:
+        self._state = State.STOPPED
+        self._settled.set()
+        self._ended.set()

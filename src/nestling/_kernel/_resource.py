@@ -1,0 +1,141 @@
+"""`resource`: a context manager as a runnable."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+)
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from nestling._kernel._checks import describe_value, label_of
+from nestling._kernel._errors import InvalidStateError, NotRunningError
+from nestling._kernel._node import Callback
+from nestling._kernel._provider import where
+from nestling._kernel._relay import Relay
+from nestling._kernel._runnable import Primitive
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
+    Arguments = TypeVarTuple("Arguments")
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_NOTHING = object()
+
+
+def resource(
+    factory: Callable[
+        [Unpack[Arguments]], AbstractAsyncContextManager[T] | AbstractContextManager[T]
+    ],
+    *args: Unpack[Arguments],
+) -> Resource[T]:
+    """Make a runnable of a function that returns an async, or a plain, context manager.
+
+    ``factory(*args)`` is entered to start, and left to stop, wholly inside one task. The context
+    manager sees an error of the callback, and may translate it (``raise ... from``) or handle it.
+
+    Returns:
+        A `Resource`, whose ``value`` is what the context manager gave.
+
+    Example::
+
+        @asynccontextmanager
+        async def open_pool(url):
+            ...
+
+        db = resource(open_pool, "sqlite:///shop.db")
+        ...
+        async with db.value.connection() as connection:
+            ...
+
+    Raises, when it runs, what entering raises; the callback's error, or else what leaving raises.
+    """
+    if not callable(factory):
+        raise TypeError(
+            "factory must be a function that returns a context manager, "
+            f"not {describe_value(factory)}"
+        )
+    return Resource(factory, args)
+
+
+class Resource(Primitive, Generic[T]):
+    """A context manager as a runnable; made by `resource`."""
+
+    kind = "resource"
+
+    def __init__(
+        self,
+        factory: Callable[..., AbstractAsyncContextManager[T] | AbstractContextManager[T]],
+        args: tuple[object, ...],
+    ) -> None:
+        self._factory = factory
+        self._args = args
+        self._runs = False
+        self._value: object = _NOTHING
+
+    @property
+    def label(self) -> str:
+        return label_of(self._factory)
+
+    @property
+    def value(self) -> T:
+        """What the context manager gave, while it is entered.
+
+        Raises:
+            NotRunningError: the resource is not running.
+        """
+        if self._value is _NOTHING:
+            raise NotRunningError(f"resource {self.label!r} has no value: it is not running")
+        return cast("T", self._value)
+
+    async def run_here(self, f: Callback) -> None:
+        title = where(self.kind, self.label)
+        if self._runs:
+            raise InvalidStateError(
+                f"cannot run {title}: it is running, and has only one value; "
+                f"make another resource for another run"
+            )
+        self._runs = True
+        try:
+            await _ResourceRelay(title).run(self._enter, f)
+        finally:
+            self._runs = False
+
+    async def _enter(self, f: Callback) -> None:
+        async with _as_async(self._factory(*self._args)) as value:
+            self._value = value
+            try:
+                await f()
+            finally:
+                self._value = _NOTHING
+
+
+class _ResourceRelay(Relay):
+    def outcome(self, raised: BaseException | None) -> list[tuple[str, BaseException | None]]:
+        error = self.callback_error
+        if raised is None or error is None or raised.__cause__ is error:
+            return super().outcome(raised)
+        return [("the callback", error), (self.title, raised)]
+
+
+def _as_async(
+    manager: AbstractAsyncContextManager[T] | AbstractContextManager[T],
+) -> AbstractAsyncContextManager[T]:
+    if isinstance(manager, AbstractAsyncContextManager):
+        return manager
+    if isinstance(manager, AbstractContextManager):
+        return _entered(manager)
+    raise TypeError(
+        f"the factory of a resource must return a context manager, not {describe_value(manager)}"
+    )
+
+
+@asynccontextmanager
+async def _entered(manager: AbstractContextManager[T]) -> AsyncGenerator[T, None]:
+    with manager as value:
+        yield value

@@ -1,0 +1,128 @@
+"""`service`: a function that follows the convention of ``nursery.start``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from nestling._kernel._checks import check_async, check_choice, check_keyword, label_of
+from nestling._kernel._errors import InvalidStateError, NotRunningError
+from nestling._kernel._member import Member, Plan
+from nestling._kernel._node import Callback
+from nestling._kernel._provider import OnReturn, Provider, where
+from nestling._kernel._runnable import Primitive
+
+_NOTHING = object()
+
+
+def service(
+    async_fn: Callable[..., Awaitable[object]], *args: object, on_return: OnReturn = "stop"
+) -> Service:
+    """Make a runnable of any function that could be passed to ``nursery.start``.
+
+    It is running once it calls ``task_status.started(value)``, and is stopped by cancellation.
+
+    Args:
+        async_fn: called as ``async_fn(*args, task_status=...)``.
+        *args: its positional arguments.
+        on_return: what it means if it returns before it is stopped; as for `leaf`.
+
+    Returns:
+        A `Service`, whose ``value`` is what was passed to ``started()``.
+
+    Example::
+
+        echo = service(trio.serve_tcp, handler, 8000)    # echo.value: its listeners
+
+    Raises, when it runs, the callback's error, or else that of the function; and
+    `ExitedBeforeRunningError` if it returns before it has called ``started()``.
+    """
+    check_async(async_fn, "async_fn", arity=None)
+    check_keyword(async_fn, "async_fn", "task_status")
+    check_choice(on_return, "on_return", ("stop", "stay", "fail"))
+    return Service(async_fn, args, on_return)
+
+
+class Service(Primitive):
+    """A function with a ``task_status`` as a runnable; made by `service`."""
+
+    kind = "service"
+
+    def __init__(
+        self,
+        async_fn: Callable[..., Awaitable[object]],
+        args: tuple[object, ...],
+        on_return: OnReturn,
+    ) -> None:
+        self._async_fn = async_fn
+        self._args = args
+        self._on_return: OnReturn = on_return
+        self._runs = False
+        self._value: object = _NOTHING
+
+    @property
+    def label(self) -> str:
+        return label_of(self._async_fn)
+
+    @property
+    def value(self) -> Any:
+        """What the function passed to ``task_status.started()``, while it runs.
+
+        Raises:
+            NotRunningError: the service is not running.
+        """
+        if self._value is _NOTHING:
+            raise NotRunningError(f"service {self.label!r} has no value: it is not running")
+        return self._value
+
+    async def run_here(self, f: Callback) -> None:
+        async def provide() -> None:
+            await self._serve(provider.ready)
+
+        provider = Provider(provide, self.kind, self.label, on_return=self._on_return)
+        await provider.run(f)
+
+    def plan(self) -> Plan:
+        async def foreground(member: Member) -> None:
+            await self._serve(member.ready)
+
+        return Plan(
+            label=self.label,
+            kind=self.kind,
+            foreground=foreground,
+            on_return=self._on_return,
+        )
+
+    async def _serve(self, ready: Callable[[], None]) -> None:
+        if self._runs:
+            raise InvalidStateError(
+                f"cannot run {where(self.kind, self.label)}: it is running, and has only one "
+                f"value; make another service for another run"
+            )
+        self._runs = True
+        try:
+            await self._async_fn(*self._args, task_status=_Status(self, ready))
+        finally:
+            self._runs = False
+            self._value = _NOTHING
+
+    def started(self, value: object) -> None:
+        """Take the value of a function that has called ``task_status.started(value)``."""
+        self._value = value
+
+
+class _Status:
+    """The ``task_status`` of one run."""
+
+    def __init__(self, service: Service, ready: Callable[[], None]) -> None:
+        self._service = service
+        self._ready = ready
+        self._started = False
+
+    def started(self, value: object = None) -> None:
+        """Tell that the service is running."""
+        if self._started:
+            raise RuntimeError("called 'started' twice on the same task status")
+        self._started = True
+        self._service.started(value)
+        self._ready()

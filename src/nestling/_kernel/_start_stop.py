@@ -1,0 +1,89 @@
+"""`start_stop`: two functions, and nothing that runs in between."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+import trio
+
+from nestling._kernel._checks import check_async, label_of
+from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._member import Plan
+from nestling._kernel._node import Callback, suppress
+from nestling._kernel._outcome import first_error, forces, note_suppressed
+from nestling._kernel._provider import where
+from nestling._kernel._runnable import Composed, Primitive
+
+AsyncFunction = Callable[[], Awaitable[object]]
+
+
+def start_stop(start: AsyncFunction, stop: AsyncFunction) -> Composed:
+    """Make a runnable of a pair of functions.
+
+    Awaits ``start()``, then the callback, then ``stop()``: always, once ``start`` has returned. If
+    ``start`` raises, there is nothing to stop and its error comes out.
+
+    Raises, when it runs, the callback's error, or else that of ``stop``; bare, never in a group.
+
+    Example::
+
+        pool = start_stop(pool.open, pool.close)
+    """
+    check_async(start, "start")
+    check_async(stop, "stop")
+    return _StartStop(start, stop)
+
+
+@attrs.frozen(repr=False, eq=False)
+class _StartStop(Primitive):
+    kind = "start_stop"
+
+    _start: AsyncFunction
+    _stop: AsyncFunction
+
+    @property
+    def label(self) -> str:
+        return label_of(self._start)
+
+    @protected
+    async def run_here(self, f: Callback) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await interruptible(self._start)
+        callback = await _outcome(f)
+        stop: BaseException | None = None
+        if forces(callback):
+            with trio.CancelScope() as forced:
+                name = where(self.kind, self.label)
+                forced.cancel(f"{name} is forced to stop by {type(callback).__name__}")
+                stop = await _outcome(self._stop)
+        else:
+            stop = await _outcome(self._stop)
+        try:
+            error, others = first_error([("the callback", callback), ("the stop function", stop)])
+            if error is not None:
+                note_suppressed(error, others)
+                suppress(other for _, other in others)
+                raise error
+            for cancelled in (callback, stop):
+                if cancelled is not None:
+                    raise cancelled
+        finally:
+            callback = stop = error = cancelled = None
+            others = []
+
+    def plan(self) -> Plan:
+        return Plan(
+            label=self.label,
+            kind=self.kind,
+            start=self._start,
+            stop=self._stop,
+        )
+
+
+async def _outcome(function: AsyncFunction) -> BaseException | None:
+    try:
+        await interruptible(function)
+    except BaseException as exception:
+        return exception
+    return None

@@ -1,0 +1,212 @@
+"""`worker`: a function that is told when to stop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from nestling._kernel._checks import check_async, check_choice, check_name, label_of
+from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._member import Member, Plan
+from nestling._kernel._node import Callback, current_node
+from nestling._kernel._outcome import add_note, first_error, is_error, note_suppressed
+from nestling._kernel._provider import OnReturn, Provider, where
+from nestling._kernel._runnable import Primitive, Runnable
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
+    Arguments = TypeVarTuple("Arguments")
+
+_logger = logging.getLogger("nestling.worker")
+
+WorkerFunction = Callable[["WorkerHandle"], Awaitable[object]]
+
+
+def worker(fn: WorkerFunction, *, on_return: OnReturn = "stop") -> Runnable:
+    """Make a runnable of a function that gets a `WorkerHandle`.
+
+    ``await fn(handle)`` is the foreground. It is running once it calls ``handle.ready()``; a
+    graceful stop sets ``handle.stopping``, and then waits for the function to return by itself.
+
+    Args:
+        fn: called with the handle.
+        on_return: what it means if it returns before it is stopped; as for `leaf`.
+
+    Example::
+
+        async def mailer(handle):
+            async with mail_server() as server:
+                handle.ready()
+                while not handle.stopping.is_set():
+                    with handle.until_stopping():
+                        order = await orders.next()    # waiting is cut short by a stop
+                        await server.send(order)
+
+    Raises, when it runs, the callback's error, or else that of the function or of a child task;
+    and `ExitedBeforeRunningError` if it returns before it is ready.
+    """
+    check_async(fn, "fn", arity=1)
+    check_choice(on_return, "on_return", ("stop", "stay", "fail"))
+    return _Worker(fn, on_return)
+
+
+@attrs.frozen(repr=False, eq=False)
+class _Worker(Primitive):
+    kind = "worker"
+
+    _fn: WorkerFunction
+    _on_return: OnReturn
+
+    @property
+    def label(self) -> str:
+        return label_of(self._fn)
+
+    async def run_here(self, f: Callback) -> None:
+        async def work() -> None:
+            await handle.work(self._fn, provider.ready)
+
+        handle = WorkerHandle(self.label)
+        provider = Provider(
+            work, self.kind, self.label, stop=handle.ask_to_stop, on_return=self._on_return
+        )
+        await provider.run(f)
+
+    def plan(self) -> Plan:
+        async def foreground(member: Member) -> None:
+            member.custom = handle = WorkerHandle(self.label)
+            await handle.work(self._fn, member.ready)
+
+        return Plan(
+            label=self.label,
+            kind=self.kind,
+            foreground=foreground,
+            ask=_ask,
+            on_return=self._on_return,
+        )
+
+
+def _ask(member: Member) -> None:
+    assert isinstance(member.custom, WorkerHandle)
+    member.custom.ask()
+
+
+class WorkerHandle:
+    """What a `worker` function gets, to tell and to be told; not to be made by hand.
+
+    Attributes:
+        stopping: set by a graceful stop. A forced stop cancels the worker instead.
+        log: a logger that puts the node's path before each message, and into the field ``path``.
+    """
+
+    stopping: trio.Event
+    log: logging.LoggerAdapter[logging.Logger]
+
+    def __init__(self, label: str) -> None:
+        self.stopping = trio.Event()
+        self._label = label
+        self._waits: set[trio.CancelScope] = set()
+        self._children = 0
+        self._child_errors: list[tuple[str, BaseException]] = []
+
+    def ready(self) -> None:
+        """Tell that the worker is running, so that what depends on it may start."""
+        self._ready()
+
+    @contextmanager
+    def until_stopping(self) -> Generator[trio.CancelScope, None, None]:
+        """Cancel the body of a ``with`` statement when the stop is asked for, or was before.
+
+        Gives the cancel scope, whose ``cancelled_caught`` tells afterwards whether the body was
+        cut short.
+        """
+        with trio.CancelScope() as scope:
+            if self.stopping.is_set():
+                scope.cancel(self._reason)
+            self._waits.add(scope)
+            try:
+                yield scope
+            finally:
+                self._waits.discard(scope)
+
+    def start_soon(
+        self,
+        fn: Callable[[Unpack[Arguments]], Awaitable[object]],
+        *args: Unpack[Arguments],
+        name: str | None = None,
+    ) -> None:
+        """Start a child task, which is cancelled when the worker's function has returned.
+
+        If it fails, the worker fails with its error. It is called ``worker.name``, or ``worker[0]``
+        and so on where it has no name.
+        """
+        check_async(fn, "fn", arity=len(args))
+        suffix = f"[{self._children}]" if name is None else f".{check_name(name)}"
+        self._children += 1
+        child = f"{self._label}{suffix}"
+
+        async def run() -> None:
+            try:
+                await fn(*args)
+            except BaseException as exception:
+                if not is_error(exception):
+                    raise
+                add_note(exception, f"in {child!r}")
+                self._child_errors.append((f"the child task {child!r}", exception))
+                self._nursery.cancel_scope.cancel(f"the child task {child!r} has failed")
+
+        self._nursery.start_soon(run, name=child)
+
+    @property
+    def _reason(self) -> str:
+        return f"{where('worker', self._label)} is asked to stop"
+
+    def ask(self) -> None:
+        """Ask the worker to stop."""
+        self.stopping.set()
+        for scope in self._waits:
+            scope.cancel(self._reason)
+
+    async def ask_to_stop(self) -> None:
+        """Ask the worker to stop, as a stop function."""
+        self.ask()
+
+    @protected
+    async def work(self, fn: WorkerFunction, ready: Callable[[], None]) -> None:
+        """Run the worker's function and its child tasks."""
+        self._ready = ready
+        node = current_node()
+        path = node.path if node is not None and node.path else self._label
+        self.log = _PathLogger(_logger, {"path": path})
+        raised: BaseException | None = None
+        try:
+            async with trio.open_nursery() as self._nursery:
+                try:
+                    await interruptible(fn, self)
+                except BaseException as exception:
+                    raised = exception
+                self._nursery.cancel_scope.cancel(f"{where('worker', self._label)} has ended")
+            error, others = first_error([("the worker", raised), *self._child_errors])
+            if error is not None:
+                note_suppressed(error, others)
+                raise error
+            if raised is not None:
+                raise raised
+        finally:
+            raised = error = None
+            others = []
+            self._child_errors.clear()
+
+
+class _PathLogger(logging.LoggerAdapter[logging.Logger]):
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        assert self.extra is not None
+        kwargs["extra"] = {**self.extra, **kwargs.get("extra", {})}
+        return f"{self.extra['path']}: {msg}", kwargs
