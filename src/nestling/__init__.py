@@ -2,17 +2,19 @@
 
 from nestling._kernel._chain import chain as chain
 from nestling._kernel._deferred import deferred as deferred
-from nestling._kernel._errors import CallbackReusedError as CallbackReusedError
-from nestling._kernel._errors import ExitedBeforeRunningError as ExitedBeforeRunningError
-from nestling._kernel._errors import InvalidGraphError as InvalidGraphError
-from nestling._kernel._errors import InvalidStateError as InvalidStateError
-from nestling._kernel._errors import MissingExtraError as MissingExtraError
-from nestling._kernel._errors import NestlingError as NestlingError
-from nestling._kernel._errors import NotRunningError as NotRunningError
-from nestling._kernel._errors import RestartLimitError as RestartLimitError
-from nestling._kernel._errors import StartTimeoutError as StartTimeoutError
-from nestling._kernel._errors import StopTimeoutError as StopTimeoutError
-from nestling._kernel._errors import UnexpectedReturnError as UnexpectedReturnError
+from nestling._kernel._errors import (
+    CallbackReusedError as CallbackReusedError,
+    ExitedBeforeRunningError as ExitedBeforeRunningError,
+    InvalidGraphError as InvalidGraphError,
+    InvalidStateError as InvalidStateError,
+    MissingExtraError as MissingExtraError,
+    NestlingError as NestlingError,
+    NotRunningError as NotRunningError,
+    RestartLimitError as RestartLimitError,
+    StartTimeoutError as StartTimeoutError,
+    StopTimeoutError as StopTimeoutError,
+    UnexpectedReturnError as UnexpectedReturnError,
+)
 from nestling._kernel._foreign import runnable as runnable
 from nestling._kernel._leaf import leaf as leaf
 from nestling._kernel._named import named as named
@@ -20,15 +22,57 @@ from nestling._kernel._node import Callback as Callback
 from nestling._kernel._nop import nop as nop
 from nestling._kernel._parallel import parallel as parallel
 from nestling._kernel._process import Process as Process
-from nestling._kernel._resource import Resource as Resource
-from nestling._kernel._resource import resource as resource
+from nestling._kernel._resource import Resource as Resource, resource as resource
 from nestling._kernel._runnable import Runnable as Runnable
 from nestling._kernel._running import running as running
 from nestling._kernel._sequential import sequential as sequential
-from nestling._kernel._service import Service as Service
-from nestling._kernel._service import service as service
+from nestling._kernel._service import Service as Service, service as service
 from nestling._kernel._start_stop import start_stop as start_stop
 from nestling._kernel._states import State as State
 from nestling._kernel._timeouts import timeouts as timeouts
-from nestling._kernel._worker import WorkerHandle as WorkerHandle
-from nestling._kernel._worker import worker as worker
+from nestling._kernel._worker import WorkerHandle as WorkerHandle, worker as worker
+from nestling.app import (
+    Aborter as Aborter,
+    abort as abort,
+    run as run,
+    run_until_signal as run_until_signal,
+)
+
+__all__ = [
+    "Aborter",
+    "Callback",
+    "CallbackReusedError",
+    "ExitedBeforeRunningError",
+    "InvalidGraphError",
+    "InvalidStateError",
+    "MissingExtraError",
+    "NestlingError",
+    "NotRunningError",
+    "Process",
+    "Resource",
+    "RestartLimitError",
+    "Runnable",
+    "Service",
+    "StartTimeoutError",
+    "State",
+    "StopTimeoutError",
+    "UnexpectedReturnError",
+    "WorkerHandle",
+    "abort",
+    "chain",
+    "deferred",
+    "leaf",
+    "named",
+    "nop",
+    "parallel",
+    "resource",
+    "run",
+    "run_until_signal",
+    "runnable",
+    "running",
+    "sequential",
+    "service",
+    "start_stop",
+    "timeouts",
+    "worker",
+]

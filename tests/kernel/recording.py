@@ -114,7 +114,8 @@ def no_cycles() -> Generator[Callable[[], Marker], None, None]:
     """Check that all markers made inside are gone afterwards without the garbage collector.
 
     Where one is a local variable of a function that raises, this checks that no reference cycle
-    holds the traceback of what it raised.
+    holds the traceback of what it raised. Such a function must not call `trio.sleep`, which makes a
+    cycle of its own.
     """
     markers: list[weakref.ref[Marker]] = []
 

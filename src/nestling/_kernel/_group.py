@@ -213,7 +213,9 @@ class Group(ABC):
 
     def _failed(self, member: Member, exception: BaseException) -> None:
         member.failure = without_cancelled(exception)
-        if member.failure is not None:
+        if member.failure is None:
+            self._ends_the_group(member, "was cancelled")
+        else:
             self.failed = True
             self._ends_the_group(member, f"failed: {summary(member.failure)}")
         self._finish(member)
@@ -236,6 +238,10 @@ class Group(ABC):
             else:
                 self._ends_the_group(member, "has returned")
                 self._finish(member)
+
+    def member_ends(self, member: Member) -> None:
+        """Note that a member can no longer run, although it has not ended yet."""
+        self._ends_the_group(member, "is ending")
 
     def _ends_the_group(self, member: Member, reason: str) -> None:
         if self.stopping:
@@ -286,7 +292,7 @@ class Group(ABC):
                 note_suppressed(interrupt, [pair for pair in pairs if pair[1] is not interrupt])
                 raise interrupt
             if errors:
-                raise BaseExceptionGroup(self._message(names), errors)
+                raise BaseExceptionGroup(self._message(names), [*errors])
         finally:
             errors.clear()
             error = interrupt = None

@@ -8,7 +8,7 @@ that an endless loop in it can still be interrupted.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import trio
 
@@ -25,4 +25,8 @@ async def interruptible(
     function: Callable[[Unpack[Arguments]], Awaitable[object]], *args: Unpack[Arguments]
 ) -> None:
     """Await ``function(*args)``, open to KeyboardInterrupt."""
-    await function(*args)
+    awaitable = function(*args)
+    if cast("object", awaitable) is None:
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(f"{name!r} returned None, not an awaitable: it must be an async function")
+    await awaitable

@@ -96,7 +96,18 @@ class Member:
         """Be the callback of a member that is run by its ``run`` method."""
         self.asked = trio.Event()
         self.ready()
-        await self.asked.wait()
+        if self.group.stopping:
+            # Too late: it was cancelled while it started, and nobody will ask it.
+            self.asked.set()
+        try:
+            await self.asked.wait()
+        except trio.Cancelled:
+            # Something in the member has ended. Before its providers stop, what depends on the
+            # group has to be gone.
+            self.group.member_ends(self)
+            with trio.CancelScope(shield=True):
+                await self.asked.wait()
+            raise
 
 
 def plan_of_any(run: Callable[[Callback], Awaitable[object]], label: str, kind: str) -> Plan:

@@ -23,6 +23,8 @@ import trio
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
+_AS_WELL = " failed as well: "
+
 
 def without_cancelled(exception: BaseException | None) -> BaseException | None:
     """Return what is an error in ``exception``: None if there is only cancellation in it."""
@@ -59,9 +61,13 @@ def notes(exception: BaseException) -> Sequence[str]:
 
 
 def summary(exception: BaseException) -> str:
-    """Describe ``exception`` in one line."""
-    text = str(exception)
-    return f"{type(exception).__name__}: {text}" if text else type(exception).__name__
+    """Describe ``exception`` in one line, and in it the members of a group."""
+    name = type(exception).__name__
+    if isinstance(exception, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", exception)
+        return f"{name}: {group.message} ({'; '.join(map(summary, group.exceptions))})"
+    text = " ".join(str(exception).split())
+    return f"{name}: {text}" if text else name
 
 
 def first_error(
@@ -69,24 +75,67 @@ def first_error(
 ) -> tuple[BaseException | None, list[tuple[str, BaseException]]]:
     """Choose the error that comes out: ``(chosen, the others)``.
 
-    ``errors`` says of each by whom it was raised, in order of precedence. What is the same object,
-    or holds nothing but cancellation, counts once, or not at all.
+    ``errors`` says of each by whom it was raised, in order of precedence. What holds nothing but
+    cancellation does not count, and neither does what was there before: the same object, or a group
+    of nothing else.
     """
     found: list[tuple[str, BaseException]] = []
+    seen: set[int] = set()
     for source, error in errors:
-        if is_error(error) and all(error is not other for _, other in found):
-            assert error is not None
-            found.append((source, error))
+        if error is not None:
+            own = {id(leaf) for leaf in _leaves(error) if not isinstance(leaf, trio.Cancelled)}
+            if not own <= seen:
+                found.append((source, error))
+                seen |= own
     if not found:
         return None, []
     chosen = next((pair for pair in found if forces(pair[1])), found[0])
     return chosen[1], [pair for pair in found if pair is not chosen]
 
 
+def _leaves(exception: BaseException) -> Iterable[BaseException]:
+    if isinstance(exception, BaseExceptionGroup):
+        return [leaf for member in exception.exceptions for leaf in _leaves(member)]
+    return [exception]
+
+
+def _with_causes(exception: BaseException) -> str:
+    texts = [summary(exception)]
+    seen = {id(exception)}
+    cause = exception.__cause__
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        texts.append(summary(cause))
+        cause = cause.__cause__
+    return ", from ".join(texts)
+
+
 def note_suppressed(chosen: BaseException, others: Iterable[tuple[str, BaseException]]) -> None:
-    """Leave a note on ``chosen`` for each error that it hides."""
+    """Leave a note on ``chosen`` for each error that it hides, and for what those have hidden."""
     for source, error in others:
-        add_note(chosen, f"{source} failed as well: {summary(error)}")
+        add_note(chosen, f"{source}{_AS_WELL}{_with_causes(error)}")
+        for note in _notes_in(error, chosen):
+            if _AS_WELL in note:
+                add_note(chosen, note)
+
+
+def _notes_in(exception: BaseException, chosen: BaseException) -> list[str]:
+    if exception is chosen:
+        return []
+    if not isinstance(exception, BaseExceptionGroup):
+        return list(notes(exception))
+    group = cast("BaseExceptionGroup[BaseException]", exception)
+    return [*notes(group), *(note for each in group.exceptions for note in _notes_in(each, chosen))]
+
+
+def has_cause(error: BaseException, cause: BaseException) -> bool:
+    """Tell whether ``error`` was raised from ``cause``, at once or in several steps."""
+    seen: set[int] = set()
+    follows = error.__cause__
+    while follows is not None and follows is not cause and id(follows) not in seen:
+        seen.add(id(follows))
+        follows = follows.__cause__
+    return follows is cause
 
 
 def set_cause(error: BaseException, cause: BaseException) -> bool:

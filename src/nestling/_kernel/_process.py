@@ -9,7 +9,13 @@ from nestling._kernel._errors import ExitedBeforeRunningError, InvalidStateError
 from nestling._kernel._foreign import accept
 from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._named import named
-from nestling._kernel._outcome import forces, is_error
+from nestling._kernel._outcome import (
+    first_error,
+    forces,
+    is_error,
+    note_suppressed,
+    without_cancelled,
+)
 from nestling._kernel._runnable import Runnable
 from nestling._kernel._states import Event, State, Step, step
 
@@ -119,17 +125,27 @@ class Process:
 
     @protected
     async def _wait_or_cancel(self, event: trio.Event, reason: str) -> None:
+        raised: BaseException | None = None
         try:
-            await event.wait()
-        except BaseException:
-            self._stopping = True
-            self._scope.cancel(f"{reason} for {self._name!r}")
-            with trio.CancelScope(shield=True):
-                await self._ended.wait()
-            if self._error is None:
-                raise
-        if self._error is not None:
-            raise self._error
+            try:
+                await event.wait()
+            except BaseException as exception:
+                raised = exception
+                self._stopping = True
+                self._scope.cancel(f"{reason} for {self._name!r}")
+                # It may have called back at this very moment, and below a shield.
+                self._asked.set()
+                with trio.CancelScope(shield=True):
+                    await self._ended.wait()
+            error, others = first_error([("the process", self._error), ("waiting", raised)])
+            if error is not None:
+                note_suppressed(error, others)
+                raise error
+            if raised is not None:
+                raise raised
+        finally:
+            raised = error = None
+            others = []
 
     def _step(self, event: Event, call: str) -> Step:
         taken = step(self._state, event)
@@ -144,8 +160,7 @@ class Process:
             with self._scope:
                 await interruptible(self._runnable.run, self._callback)
         except BaseException as exception:
-            if is_error(exception):
-                self._error = exception
+            self._error = without_cancelled(exception)
             if not is_error(exception) or forces(exception):
                 raise
         finally:

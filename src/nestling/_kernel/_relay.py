@@ -74,7 +74,7 @@ class Relay:
 
     def outcome(self, raised: BaseException | None) -> list[tuple[str, BaseException | None]]:
         """Order the errors that there are: the first comes out."""
-        return [(self.title, raised), ("the callback", self._lost(raised))]
+        return [("the callback", self._lost(raised)), (self.title, raised)]
 
     def _lost(self, raised: BaseException | None) -> BaseException | None:
         """Return the callback's error, if it is to come out although ``raised`` does not hold it.

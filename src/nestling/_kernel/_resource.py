@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, Callable
 from contextlib import (
     AbstractAsyncContextManager,
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 from nestling._kernel._checks import describe_value, label_of
 from nestling._kernel._errors import InvalidStateError, NotRunningError
 from nestling._kernel._node import Callback
+from nestling._kernel._outcome import has_cause
 from nestling._kernel._provider import where
 from nestling._kernel._relay import Relay
 from nestling._kernel._runnable import Primitive
@@ -118,7 +120,7 @@ class Resource(Primitive, Generic[T]):
 class _ResourceRelay(Relay):
     def outcome(self, raised: BaseException | None) -> list[tuple[str, BaseException | None]]:
         error = self.callback_error
-        if raised is None or error is None or raised.__cause__ is error:
+        if raised is None or error is None or has_cause(raised, error):
             return super().outcome(raised)
         return [("the callback", error), (self.title, raised)]
 
@@ -128,8 +130,10 @@ def _as_async(
 ) -> AbstractAsyncContextManager[T]:
     if isinstance(manager, AbstractAsyncContextManager):
         return manager
-    if isinstance(manager, AbstractContextManager):
+    if isinstance(cast("object", manager), AbstractContextManager):
         return _entered(manager)
+    if inspect.iscoroutine(manager):
+        manager.close()
     raise TypeError(
         f"the factory of a resource must return a context manager, not {describe_value(manager)}"
     )

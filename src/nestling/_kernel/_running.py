@@ -60,6 +60,8 @@ async def running(r: Runnable, *, name: str | None = None) -> AsyncGenerator[Pro
             raise chosen
         if raised is not None and not is_error(raised):
             raise raised
+        # What was forced from outside after the body was left is not to look like a plain stop.
+        await trio.lowlevel.checkpoint_if_cancelled()
     finally:
         raised = error = interrupt = chosen = None
         others = []

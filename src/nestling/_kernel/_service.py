@@ -100,29 +100,32 @@ class Service(Primitive):
                 f"value; make another service for another run"
             )
         self._runs = True
+
+        def started(value: object) -> None:
+            self._value = value
+            ready()
+
+        status = _Status(started)
         try:
-            await self._async_fn(*self._args, task_status=_Status(self, ready))
+            await self._async_fn(*self._args, task_status=status)
         finally:
+            status.over = True
             self._runs = False
             self._value = _NOTHING
 
-    def started(self, value: object) -> None:
-        """Take the value of a function that has called ``task_status.started(value)``."""
-        self._value = value
-
 
 class _Status:
-    """The ``task_status`` of one run."""
+    """The ``task_status`` of one run. Does nothing once the run is over."""
 
-    def __init__(self, service: Service, ready: Callable[[], None]) -> None:
-        self._service = service
-        self._ready = ready
+    def __init__(self, tell: Callable[[object], None]) -> None:
+        self._tell = tell
         self._started = False
+        self.over = False
 
     def started(self, value: object = None) -> None:
         """Tell that the service is running."""
         if self._started:
             raise RuntimeError("called 'started' twice on the same task status")
         self._started = True
-        self._service.started(value)
-        self._ready()
+        if not self.over:
+            self._tell(value)

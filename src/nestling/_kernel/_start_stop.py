@@ -50,7 +50,7 @@ class _StartStop(Primitive):
     async def run_here(self, f: Callback) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         await interruptible(self._start)
-        callback = await _outcome(f)
+        callback = await _outcome(f, remember_cancellation=True)
         stop: BaseException | None = None
         if forces(callback):
             with trio.CancelScope() as forced:
@@ -81,8 +81,13 @@ class _StartStop(Primitive):
         )
 
 
-async def _outcome(function: AsyncFunction) -> BaseException | None:
+async def _outcome(
+    function: AsyncFunction, *, remember_cancellation: bool = False
+) -> BaseException | None:
     try:
+        if remember_cancellation:
+            # Of the start-up: no dependent is started any more.
+            await trio.lowlevel.checkpoint_if_cancelled()
         await interruptible(function)
     except BaseException as exception:
         return exception

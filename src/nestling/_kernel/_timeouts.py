@@ -17,6 +17,7 @@ deadline of a `timeouts` further out.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import partial
 from typing import Literal
@@ -97,6 +98,7 @@ class _Timed:
         self.phase: Literal["starting", "running", "stopping"] = "starting"
         self.scope = trio.CancelScope()
         self.over = math.inf
+        self._allowed = bounds.stop
         self._gave_way = False
         self._callback_error: BaseException | None = None
         self._tree = RunTree()
@@ -153,23 +155,35 @@ class _Timed:
             leave_node(token)
             self.phase = "stopping"
             self.over = trio.current_time()
-            self.scope.deadline = self.over + self.bounds.stop
+            self.scope.deadline = self.over + self._allowed
 
     def limit_grace(self) -> None:
         """It was cancelled from outside: from now on its grace is counted."""
-        outer = self.outer
-        while outer is not None and not outer.expired:
-            outer = outer.outer
-        if outer is None:
-            self.scope.deadline = min(self.scope.deadline, self.over + self.bounds.grace)
-        else:
+        around = list(self._timed_around())
+        if any(timed.expired for timed in around):
             self._gave_way = True
             self.scope.cancel(f"a deadline around {self._path!r} has passed")
+            return
+        self._allowed = min(self._allowed, self.bounds.grace)
+        self.scope.deadline = self.over + self._allowed
+        # A cancellation reaches here only once, so that of a later deadline would go unseen.
+        earliest = min((timed.scope.deadline for timed in around), default=math.inf)
+        if earliest <= self.scope.deadline:
+            self._gave_way = True
+            self.scope.deadline = earliest
+
+    def _timed_around(self) -> Iterator[_Timed]:
+        timed = self.outer
+        while timed is not None:
+            yield timed
+            timed = timed.outer
 
     @property
     def expired(self) -> bool:
         """Whether one of the deadlines has passed, and what is left is being forced."""
-        return self.phase != "running" and self.scope.cancel_called and not self._gave_way
+        if self.phase == "running" or self._gave_way or not self.scope.cancel_called:
+            return False
+        return trio.current_time() >= self.scope.deadline  # else an interrupt has forced it
 
     def _observe(self, event: Event) -> None:
         if self._stuck is None and trio.current_time() >= self.scope.deadline:
@@ -190,8 +204,7 @@ class _Timed:
         if self.phase == "starting":
             late = StartTimeoutError(self._path, self.bounds.start, stuck)
             return [("the start", late), what_runs]
-        seconds = self.scope.deadline - self.over
-        timeout = ("the stop", StopTimeoutError(self._path, seconds, stuck))
+        timeout = ("the stop", StopTimeoutError(self._path, self._allowed, stuck))
         if raised is not None and raised is self._callback_error:
             return [what_runs, timeout]
         return [timeout, what_runs]

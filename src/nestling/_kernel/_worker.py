@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
 
     Arguments = TypeVarTuple("Arguments")
+    _LoggerAdapter = logging.LoggerAdapter[logging.Logger]
+else:
+    _LoggerAdapter = logging.LoggerAdapter  # generic from Python 3.11 on
 
 _logger = logging.getLogger("nestling.worker")
 
@@ -110,13 +113,19 @@ class WorkerHandle:
     def __init__(self, label: str) -> None:
         self.stopping = trio.Event()
         self._label = label
+        self._tell_ready: Callable[[], None] | None = None
         self._waits: set[trio.CancelScope] = set()
         self._children = 0
         self._child_errors: list[tuple[str, BaseException]] = []
 
     def ready(self) -> None:
-        """Tell that the worker is running, so that what depends on it may start."""
-        self._ready()
+        """Tell that the worker is running, so that what depends on it may start.
+
+        Does nothing when it is called again, or when the worker has ended.
+        """
+        tell, self._tell_ready = self._tell_ready, None
+        if tell is not None:
+            tell()
 
     @contextmanager
     def until_stopping(self) -> Generator[trio.CancelScope, None, None]:
@@ -127,7 +136,7 @@ class WorkerHandle:
         """
         with trio.CancelScope() as scope:
             if self.stopping.is_set():
-                scope.cancel(self._reason)
+                scope.cancel(f"{self._title} is asked to stop")
             self._waits.add(scope)
             try:
                 yield scope
@@ -162,15 +171,11 @@ class WorkerHandle:
 
         self._nursery.start_soon(run, name=child)
 
-    @property
-    def _reason(self) -> str:
-        return f"{where('worker', self._label)} is asked to stop"
-
     def ask(self) -> None:
         """Ask the worker to stop."""
         self.stopping.set()
         for scope in self._waits:
-            scope.cancel(self._reason)
+            scope.cancel(f"{self._title} is asked to stop")
 
     async def ask_to_stop(self) -> None:
         """Ask the worker to stop, as a stop function."""
@@ -179,18 +184,24 @@ class WorkerHandle:
     @protected
     async def work(self, fn: WorkerFunction, ready: Callable[[], None]) -> None:
         """Run the worker's function and its child tasks."""
-        self._ready = ready
+        self._tell_ready = ready
+        self._title = where("worker", self._label)
         node = current_node()
         path = node.path if node is not None and node.path else self._label
         self.log = _PathLogger(_logger, {"path": path})
         raised: BaseException | None = None
         try:
-            async with trio.open_nursery() as self._nursery:
-                try:
-                    await interruptible(fn, self)
-                except BaseException as exception:
-                    raised = exception
-                self._nursery.cancel_scope.cancel(f"{where('worker', self._label)} has ended")
+            try:
+                async with trio.open_nursery() as self._nursery:
+                    try:
+                        await interruptible(fn, self)
+                    except BaseException as exception:
+                        raised = exception
+                    self._tell_ready = None
+                    self._nursery.cancel_scope.cancel(f"{self._title} has ended")
+            except BaseException as cancelled:
+                # A child task raises nothing else; and it is not to hide an error.
+                raised = cancelled if raised is None else raised
             error, others = first_error([("the worker", raised), *self._child_errors])
             if error is not None:
                 note_suppressed(error, others)
@@ -203,10 +214,12 @@ class WorkerHandle:
             self._child_errors.clear()
 
 
-class _PathLogger(logging.LoggerAdapter[logging.Logger]):
+class _PathLogger(_LoggerAdapter):
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]
     ) -> tuple[Any, MutableMapping[str, Any]]:
         assert self.extra is not None
-        kwargs["extra"] = {**self.extra, **kwargs.get("extra", {})}
-        return f"{self.extra['path']}: {msg}", kwargs
+        kwargs["extra"] = {**self.extra, **(kwargs.get("extra") or {})}
+        # Where there are arguments, the message is formatted with them.
+        path = str(self.extra["path"]).replace("%", "%%")
+        return f"{path}: {msg}", kwargs

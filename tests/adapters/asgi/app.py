@@ -50,9 +50,7 @@ class App:
         self.release = trio.Event()
         self._lifespan = lifespan
 
-    async def __call__(
-        self, scope: MutableMapping[str, Any], receive: Receive, send: Send
-    ) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         self.scopes.append(scope)
         if scope["type"] == "lifespan":
             await self._lifespan(self, receive, send)

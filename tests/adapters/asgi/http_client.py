@@ -25,7 +25,7 @@ class Answer:
 
 
 class CutError(Exception):
-    """The connection was closed before the answer was complete."""
+    """The connection was closed, or is to be closed, before the answer is complete."""
 
 
 class Connection:
@@ -39,14 +39,16 @@ class Connection:
     async def ask(self, path: str = "/", method: str = "GET", body: bytes = b"") -> None:
         """Send a request."""
         headers = [("host", self._host), ("content-length", str(len(body)))]
-        for event in (
+        events: list[h11.Request | h11.Data | h11.EndOfMessage] = [
             h11.Request(method=method, target=path, headers=headers),
             h11.Data(data=body),
             h11.EndOfMessage(),
-        ):
-            data = self._protocol.send(event)
-            assert data is not None
+        ]
+        try:
+            data = b"".join(self._protocol.send(event) or b"" for event in events)
             await self.stream.send_all(data)
+        except (h11.LocalProtocolError, trio.BrokenResourceError) as error:
+            raise CutError from error
 
     async def answer(self) -> Answer:
         """Receive the answer to the request."""
@@ -67,7 +69,7 @@ class Connection:
     async def _event(self) -> object:
         try:
             while (event := self._protocol.next_event()) is h11.NEED_DATA:
-                self._protocol.receive_data(await self.stream.receive_some(65536))
+                self._protocol.receive_data(bytes(await self.stream.receive_some(65536)))
         except (h11.RemoteProtocolError, trio.BrokenResourceError) as error:
             raise CutError from error
         if isinstance(event, h11.ConnectionClosed):

@@ -107,9 +107,7 @@ async def test_the_access_log_is_off_unless_it_is_configured(
     assert capsys.readouterr() == ("", "")
 
 
-async def test_a_log_that_is_configured_is_kept(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_log_that_is_configured_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     config = Config()
     config.errorlog = logging.getLogger("elsewhere")

@@ -25,10 +25,12 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
+import attrs
+
 from nestling._kernel._chain import chain
 from nestling._kernel._checks import check_seconds, label_of
 from nestling._kernel._errors import InvalidStateError, MissingExtraError, NotRunningError
-from nestling._kernel._node import current_node
+from nestling._kernel._node import Node, current_node, run_in
 from nestling._kernel._worker import worker
 
 try:
@@ -127,37 +129,45 @@ class ASGIServer:
 
     async def run(self, f: Callback, /) -> None:
         """Bind, start the application, take connections; call ``f``; and all the way back."""
+        node = self._node()
         if self._runs:
             raise InvalidStateError(
-                f"cannot run the asgi_server {self._path()!r}: it is running; "
+                f"cannot run the asgi_server {node.path!r}: it is running; "
                 f"make another one for another run"
             )
         self._runs = True
         try:
-            sockets = await bind_all(self._binds)
-            try:
-                await self._run_on(sockets, f)
-            finally:
-                sockets.close()
+            await run_in(node, self._run, f)
         finally:
             self._runs = False
             self._urls = None
 
+    def _node(self) -> Node:
+        # The current one, but nobody watches: to the outside this is one node, whatever it is
+        # made of.
+        node = current_node()
+        if node is None or not node.path:
+            return Node(label_of(self._app), "asgi_server", claimed=True)
+        return attrs.evolve(node, observer=None, watchers=None, claimed=True)
+
+    async def _run(self, f: Callback) -> None:
+        sockets = await bind_all(self._binds)
+        try:
+            await self._run_on(sockets, f)
+        finally:
+            sockets.close()
+
     async def _run_on(self, sockets: Sockets, f: Callback) -> None:
-        config, log = self._config, NodeLogger(self._path())
+        node = current_node()
+        assert node is not None
+        config, log = self._config, NodeLogger(node.path)
         context = config.create_ssl_context()
         lifespan = Lifespan(self._app, config.startup_timeout, config.shutdown_timeout, log)
-        connections = Connections(
-            self._app, with_log(config, log), lifespan.state, self._drain, log
-        )
+        server = Connections(self._app, with_log(config, log), lifespan.state, self._drain, log)
 
-        async def serve(handle: WorkerHandle) -> None:
+        async def connections(handle: WorkerHandle) -> None:
             self._urls = sockets.listen(config.backlog)
             log.info("listening on %s", ", ".join(self._urls))
-            await connections.serve(handle, sockets.listeners(context))
+            await server.serve(handle, sockets.listeners(context))
 
-        await chain(worker(lifespan.lifespan), worker(serve)).run(f)
-
-    def _path(self) -> str:
-        node = current_node()
-        return node.path if node is not None and node.path else label_of(self._app)
+        await chain(worker(lifespan.lifespan), worker(connections)).run(f)

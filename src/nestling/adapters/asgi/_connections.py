@@ -27,9 +27,11 @@ import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
-from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
+
+from nestling.adapters.asgi._connection import Connection, RefusedError, closing
 
 if TYPE_CHECKING:
     import logging
@@ -64,39 +66,49 @@ class Connections:
         self._drain = drain
         self._context = WorkerContext(max_requests=None)
         self._streams: set[Stream] = set()
-        self._all_gone = trio.Event()
+        self._last_gone: trio.Event | None = None
         self._log = log
         self._is_cut = False
         self._requests_cut = 0
+        self._interrupts: list[BaseException] = []
 
     async def serve(self, handle: WorkerHandle, listeners: list[Listener]) -> None:
         """Take connections until the stop, and drain them."""
-        error: BaseException | None = None
+        errors: list[BaseException] = []
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._cut_when_cancelled)
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._cut_when_cancelled)
                 handle.ready()
                 with handle.until_stopping():
-                    await trio.serve_listeners(self._connection, listeners, handler_nursery=nursery)
+                    await self._take(listeners)
                 await self._context.terminated.set()
                 with trio.move_on_after(self._drain):
                     await self._gone()
-                nursery.cancel_scope.cancel(f"the requests had {self._drain:g} s to finish")
+                self._nursery.cancel_scope.cancel(
+                    f"requests in flight had {self._drain:g} s to finish"
+                )
         except BaseExceptionGroup as group:
-            print("GROUP", repr(group)); error = _only(group)
+            errors.append(_only(group))
         finally:
             if self._requests_cut:
                 self._log.warning("cut requests in flight: %d", self._requests_cut)
-        print("ERR", repr(error))
-        if error is not None:
-            try:
+        error = next(iter([*self._interrupts, *errors]), None)
+        try:
+            if error is not None:
                 raise error
-            finally:
-                del error
+        finally:
+            # The traceback of what is raised has this frame, which is not to keep it in turn.
+            del error
+            errors.clear()
+            self._interrupts.clear()
+
+    async def _take(self, listeners: list[Listener]) -> None:
+        await trio.serve_listeners(self._connection, listeners, handler_nursery=self._nursery)
 
     async def _gone(self) -> None:
         if self._streams:
-            await self._all_gone.wait()
+            self._last_gone = trio.Event()
+            await self._last_gone.wait()
 
     async def _cut_when_cancelled(self) -> None:
         try:
@@ -111,37 +123,38 @@ class Connections:
         # hypercorn declares one kind of stream, and takes the other as well.
         tls_stream = cast("trio.SSLStream[trio.SocketStream]", stream)
         state = ConnectionState(self._state.copy())
+        app = ASGIWrapper(self._call)
         try:
-            server = TCPServer(self._call, self._config, self._context, state, tls_stream)
-            await server.run()
-        except Exception as error:
-            self._failed(error)
-        except BaseExceptionGroup as group:
-            errors, others = group.split(Exception)
-            if errors is not None:
-                self._failed(errors)
-            assert others is not None
-            raise others from None
+            await Connection(app, self._config, self._context, state, tls_stream).run()
+        except BaseException as raised:
+            error, cancelled = _split(raised)
+            if isinstance(error, Exception):
+                self._failed(error)
+            elif error is not None:
+                self._interrupted(error)
+            if cancelled is not None:
+                raise cancelled from None
         finally:
             self._streams.discard(stream)
-            if not self._streams:
-                self._all_gone.set()
+            if self._last_gone is not None and not self._streams:
+                self._last_gone.set()
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: Exception) -> None:
         # One client must not bring down the others; and what fails for being cut is no news.
-        if not self._is_cut:
+        if not self._is_cut and not isinstance(_only(error), RefusedError):
             self._log.error("a connection failed", exc_info=error)
 
+    def _interrupted(self, error: BaseException) -> None:
+        # Kept and not raised: a checkpoint on the way out would put `Cancelled` in its place.
+        self._interrupts.append(error)
+        reason = f"a request was interrupted by {type(error).__name__}"
+        self._nursery.cancel_scope.cancel(reason)
+
     async def _call(
-        self,
-        scope: Scope,
-        receive: ASGIReceiveCallable,
-        send: ASGISendCallable,
-        _sync_spawn: object,
-        _call_soon: object,
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, closing(scope, send, self._context))
         finally:
             if trio.current_effective_deadline() == -math.inf:
                 self._requests_cut += 1
@@ -153,9 +166,20 @@ def _socket_of(stream: Stream) -> trio.socket.SocketType:
     return stream.socket
 
 
-def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what is in ``group``, bare if it is one thing."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+def _split(raised: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """Return what is an error in ``raised``, bare where it is one, and what is cancellation."""
+    if isinstance(raised, trio.Cancelled):
+        return None, raised
+    if not isinstance(raised, BaseExceptionGroup):
+        return raised, None
+    group = cast("BaseExceptionGroup[BaseException]", raised)
+    cancelled, errors = group.split(trio.Cancelled)
+    return None if errors is None else _only(errors), cancelled
+
+
+def _only(error: BaseException) -> BaseException:
+    """Return the only member of a group, of a group in it, and so on, or else the group itself."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return _only(group.exceptions[0]) if len(group.exceptions) == 1 else group

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
-from hypercorn.utils import repr_socket_addr
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
 
@@ -40,18 +39,17 @@ class Bind:
         tls: speak TLS there.
     """
 
-    text: str = attrs.field()
+    text: str
     tls: bool
 
-    @text.validator
-    def _check(self, _: object, text: str) -> None:
-        if text.startswith("unix:") or re.fullmatch(r"fd://\d+", text):
+    def __attrs_post_init__(self) -> None:
+        if self.text.startswith("unix:") or re.fullmatch(r"fd://\d+", self.text):
             return
-        match = _TCP.fullmatch(text)
+        match = _TCP.fullmatch(self.text)
         if match is None or int(match["port"] or 0) > 0xFFFF:
             raise ValueError(
                 f"bind must be 'host:port', '[ipv6]:port', 'unix:path' or 'fd://number', "
-                f"not {text!r}"
+                f"not {self.text!r}"
             )
 
     @property
@@ -71,7 +69,7 @@ class Bind:
         match = _TCP.fullmatch(self.text)
         assert match is not None
         found = await trio.socket.getaddrinfo(
-            match["ipv6"] or match["host"] or "0.0.0.0",  # noqa: S104
+            match["ipv6"] or match["host"] or "0.0.0.0",
             int(match["port"] or DEFAULT_PORT),
             family=socket.AF_INET6 if match["ipv6"] else socket.AF_INET,
             type=socket.SOCK_STREAM,
@@ -95,10 +93,11 @@ class Bound:
     @property
     def url(self) -> str:
         """The base URL under which a client reaches it."""
-        address = repr_socket_addr(self.sock.family, self.sock.getsockname())
+        address = self.sock.getsockname()
         if self.sock.family == socket.AF_UNIX:
-            return address
-        return f"{'https' if self.bind.tls else 'http'}://{address}"
+            return f"unix:{address}"
+        host = f"[{address[0]}]" if self.sock.family == socket.AF_INET6 else address[0]
+        return f"{'https' if self.bind.tls else 'http'}://{host}:{address[1]}"
 
     def listener(self, context: ssl.SSLContext | None) -> Listener:
         """Return the listener of a socket that listens."""
@@ -157,7 +156,7 @@ async def bind_all(binds: Sequence[Bind]) -> Sockets:
 
 
 @contextmanager
-def _naming(bind: Bind) -> Iterator[None]:
+def _naming(bind: Bind) -> Generator[None, None, None]:
     """Name the address in an `OSError`, which by itself says only that *an* address is in use."""
     try:
         yield

@@ -1,0 +1,8 @@
+"""Ring 2: looking at compositions, before they run and while they do."""
+
+from nestling._kernel._runnable import Description as Description
+from nestling.observe._describe import describe as describe
+from nestling.observe._log import log_events as log_events
+from nestling.observe._render import render as render
+
+__all__ = ["Description", "describe", "log_events", "render"]

@@ -1,0 +1,48 @@
+"""All tests of the kernel run on a clock that jumps: none of them ever sleeps for real."""
+
+from __future__ import annotations
+
+from inspect import iscoroutinefunction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.kernel.recording import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from trio.abc import Clock, Instrument
+
+
+def run_on_jumping_clock(
+    main: Callable[[], Awaitable[object]],
+    *,
+    clock: Clock | None,
+    instruments: Sequence[Instrument],
+) -> None:
+    """Run a test, on a clock of this module unless it brings one of its own."""
+    if clock is None:
+        clock = MockClock(autojump_threshold=0)
+    trio.run(main, clock=clock, instruments=instruments)
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Say how each async test in this folder is run."""
+    here = Path(__file__).parent
+    for item in items:
+        if (
+            isinstance(item, pytest.Function)
+            and here in item.path.parents
+            and iscoroutinefunction(item.function)
+        ):
+            item.add_marker(pytest.mark.trio(run=run_on_jumping_clock))
+
+
+@pytest.fixture
+def record() -> Recorder:
+    """Return an empty recorder."""
+    return Recorder()

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+import trio
+
+from nestling import WorkerHandle, chain, leaf, named, nop, parallel, start_stop, worker
+from tests.kernel.recording import failure_of, no_cycles, notes_of
+
+if TYPE_CHECKING:
+    from nestling import Runnable
+    from tests.kernel.recording import Recorder
+
+
+def failing(record: Recorder) -> Runnable:
+    return leaf(record.does("fails", fails=OSError("no")))
+
+
+def working(record: Recorder) -> Runnable:
+    return start_stop(record.does("start"), record.does("stop"))
+
+
+async def test_law_5_it_changes_nothing_but_names(record: Recorder) -> None:
+    await named("pair", working(record)).run(record.does("callback"))
+    assert record.trace == ["start", "callback", "stop"]
+
+
+async def test_an_error_that_passes_through_gets_a_note(record: Recorder) -> None:
+    error = await failure_of(named("http", failing(record)), record.forever("callback"))
+    assert isinstance(error, OSError)
+    assert notes_of(error) == ["in 'http'"]
+
+
+async def test_nested_names_are_the_path_read_backwards(record: Recorder) -> None:
+    shop = named("shop", named("web", chain(nop(), named("http", failing(record)))))
+    error = await failure_of(shop, record.forever("callback"))
+    assert notes_of(error) == ["in 'http'", "in 'web'", "in 'shop'"]
+
+
+async def test_an_error_of_a_dependent_is_not_blamed_on_its_provider(record: Recorder) -> None:
+    shop = chain(named("db", working(record)), named("http", failing(record)))
+    error = await failure_of(shop, record.forever("callback"))
+    assert notes_of(error) == ["in 'http'"]
+    error = await failure_of(named("shop", shop), record.forever("callback"))
+    assert notes_of(error) == ["in 'http'", "in 'shop'"]
+
+
+async def test_an_error_of_a_provider_is_its_own_below_dependents(record: Recorder) -> None:
+    shop = chain(named("db", failing(record)), named("http", working(record)))
+    error = await failure_of(named("shop", shop), record.forever("callback"))
+    assert notes_of(error) == ["in 'db'", "in 'shop'"]
+
+
+async def test_an_error_of_the_callback_is_signed_once(record: Recorder) -> None:
+    shop = chain(named("db", working(record)), named("http", working(record)))
+    error = await failure_of(shop, record.does("callback", fails=OSError()))
+    assert notes_of(error) == ["in 'http'"]
+
+
+async def test_in_a_group_each_error_is_signed_by_its_member(record: Recorder) -> None:
+    shop = parallel(named("db", working(record)), named("http", failing(record)))
+    with pytest.RaisesGroup(OSError, match="1 of 2 members failed: 'http'") as caught:
+        await named("shop", shop).run(record.forever("callback"))
+    assert notes_of(caught.value) == ["in 'shop'"]
+    assert notes_of(caught.value.exceptions[0]) == ["in 'http'"]
+
+
+async def test_a_group_that_was_signed_inside_is_not_blamed_on_its_provider(
+    record: Recorder,
+) -> None:
+    web = parallel(named("http", failing(record)), nop())
+    with pytest.RaisesGroup(OSError) as caught:
+        await chain(named("db", working(record)), web).run(record.forever("callback"))
+    assert notes_of(caught.value) == []
+    assert notes_of(caught.value.exceptions[0]) == ["in 'http'"]
+
+
+async def test_a_cancellation_gets_no_note(record: Recorder) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel("now")
+        try:
+            await named("a", nop()).run(record.forever("callback"))
+        except trio.Cancelled as cancelled:
+            assert notes_of(cancelled) == []
+            raise
+    assert scope.cancelled_caught
+
+
+async def test_the_node_that_is_inside_gets_the_path_and_that_of_the_callback_is_outside(
+    record: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(handle: WorkerHandle) -> None:
+        handle.log.warning("works")
+        handle.ready()
+        await handle.stopping.wait()
+
+    shop = named("shop", chain(named("db", worker(work)), named("http", worker(work))))
+    await shop.run(record.does("callback"))
+    assert caplog.messages == ["shop/db: works", "shop/http: works"]
+
+
+async def test_two_names_in_a_row_are_both_in_the_path(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(handle: WorkerHandle) -> None:
+        handle.log.warning("works")
+        handle.ready()
+        await handle.stopping.wait()
+
+    await parallel(named("a", named("b", worker(work))), nop()).run(trio.lowlevel.checkpoint)
+    assert caplog.messages == ["a/b: works"]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "/"])
+def test_a_name_is_not_empty_and_has_no_slash(name: str) -> None:
+    with pytest.raises(ValueError, match="name must be a non-empty string without '/', which"):
+        named(name, nop())
+
+
+@pytest.mark.parametrize("name", [None, 5, b"db", nop()])
+def test_a_name_is_a_string(name: object) -> None:
+    with pytest.raises(TypeError, match="name must be a string, not "):
+        named(cast("str", name), nop())
+
+
+def test_its_repr_shows_the_name() -> None:
+    assert repr(named("a", nop())) == "named('a', nop())"
+    assert repr(chain(named("a", nop()), nop())) == "chain(named('a', nop()), nop())"
+
+
+async def test_law_6_no_reference_cycle_keeps_the_error() -> None:
+    with no_cycles() as mark:
+
+        async def fails() -> None:
+            marker = mark()
+            await trio.lowlevel.checkpoint()
+            raise OSError(marker.__class__)
+
+        with pytest.raises(OSError, match="Marker") as caught:
+            await named("a", chain(named("b", leaf(fails)), nop())).run(trio.sleep_forever)
+        del caught
