@@ -89,7 +89,7 @@ def install(session: nox.Session, *groups: str, project: bool = False) -> None:
         session.install(*requirements)
         return
     (wheel,) = DIST.glob("*.whl")
-    session.install(*requirements, f"{wheel}[all]")
+    session.install(*requirements, f"{wheel}[examples]")
     # An environment that is used again has the same version of it with other code.
     session.install("--force-reinstall", "--no-deps", str(wheel))
 
@@ -161,6 +161,7 @@ def lowest(session: nox.Session) -> None:
             f"{requirement.name}=={bound.version}\n"
             for requirement in map(Requirement, texts)
             for bound in requirement.specifier
+            if bound.operator == ">="
         )
     )
     session.env["PIP_CONSTRAINT"] = str(constraints)

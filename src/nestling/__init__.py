@@ -1,4 +1,10 @@
-"""Ring 0: the runnables, how they compose, and what runs them. Depends on trio and attrs alone."""
+"""Compose long-running trio services as values.
+
+A *runnable* has a method ``async def run(self, f)``: it sets itself up, calls ``f`` when it is
+ready for use, and tears itself down when ``f`` has finished. The combinators here make runnables
+of functions, and of other runnables; `run` runs one as a program, and `Process` and `running`
+inside of another one.
+"""
 
 from nestling._kernel._chain import chain as chain
 from nestling._kernel._deferred import deferred as deferred

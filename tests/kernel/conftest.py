@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspect import iscoroutinefunction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import trio
@@ -14,6 +14,7 @@ from tests.kernel.recording import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from typing import Any
 
     from trio.abc import Clock, Instrument
 
@@ -37,7 +38,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
         if (
             isinstance(item, pytest.Function)
             and here in item.path.parents
-            and iscoroutinefunction(item.function)
+            and iscoroutinefunction(cast("Any", item).function)
         ):
             item.add_marker(pytest.mark.trio(run=run_on_jumping_clock))
 

@@ -6,7 +6,7 @@ import gc
 import math
 import sys
 import weakref
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -135,7 +135,7 @@ def no_cycles() -> Generator[Callable[[], Marker], None, None]:
 
 
 @contextmanager
-def no_task_left() -> Iterator[None]:
+def no_task_left() -> Generator[None, None, None]:
     """Check that there are as many tasks after as before."""
     before = trio.lowlevel.current_statistics().tasks_living
     yield

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -39,8 +40,6 @@ async def test_its_factory_may_be_async(record: Recorder) -> None:
 
 
 async def test_it_makes_use_of_the_value_of_what_runs_before(record: Recorder) -> None:
-    from contextlib import contextmanager
-
     @contextmanager
     def settings() -> Generator[str, None, None]:
         yield "port"

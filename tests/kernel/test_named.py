@@ -39,10 +39,12 @@ async def test_nested_names_are_the_path_read_backwards(record: Recorder) -> Non
 
 
 async def test_an_error_of_a_dependent_is_not_blamed_on_its_provider(record: Recorder) -> None:
-    shop = chain(named("db", working(record)), named("http", failing(record)))
-    error = await failure_of(shop, record.forever("callback"))
+    def shop() -> Runnable:
+        return chain(named("db", working(record)), named("http", failing(record)))
+
+    error = await failure_of(shop(), record.forever("callback"))
     assert notes_of(error) == ["in 'http'"]
-    error = await failure_of(named("shop", shop), record.forever("callback"))
+    error = await failure_of(named("shop", shop()), record.forever("callback"))
     assert notes_of(error) == ["in 'http'", "in 'shop'"]
 
 
@@ -79,11 +81,10 @@ async def test_a_group_that_was_signed_inside_is_not_blamed_on_its_provider(
 async def test_a_cancellation_gets_no_note(record: Recorder) -> None:
     with trio.CancelScope() as scope:
         scope.cancel("now")
-        try:
+        with pytest.raises(trio.Cancelled) as caught:
             await named("a", nop()).run(record.forever("callback"))
-        except trio.Cancelled as cancelled:
-            assert notes_of(cancelled) == []
-            raise
+        assert notes_of(caught.value) == []
+        raise caught.value
     assert scope.cancelled_caught
 
 

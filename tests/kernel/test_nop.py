@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from nestling import chain, named, nop, parallel, sequential
@@ -61,7 +62,6 @@ async def test_law_6_no_reference_cycle_keeps_the_error() -> None:
             await trio.lowlevel.checkpoint()
             raise OSError(marker.__class__)
 
-        try:
+        with pytest.raises(OSError, match="Marker") as caught:
             await named("a", nop()).run(callback)
-        except OSError as error:
-            assert "Marker" in str(error)
+        del caught

@@ -17,6 +17,7 @@ from nestling._kernel._outcome import (
     summary,
     without_cancelled,
 )
+from tests.kernel.recording import leaves_of
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup, ExceptionGroup
@@ -48,9 +49,9 @@ async def test_law_3_cancelled_never_hides_an_error_in_its_group() -> None:
     mixed = BaseExceptionGroup("shutdown", [await a_cancellation(), error])
     assert is_error(mixed)
     rest = without_cancelled(mixed)
-    assert isinstance(rest, ExceptionGroup)
-    assert rest.exceptions == (error,)
-    assert rest.message == "shutdown"
+    assert rest is not None
+    assert leaves_of(rest) == [error]
+    assert str(rest) == "shutdown (1 sub-exception)"
 
 
 def test_without_cancelled_an_error_is_itself() -> None:
@@ -117,7 +118,10 @@ def test_law_4_an_interrupt_is_chosen_over_errors_that_come_before_it() -> None:
 def test_suppressed_errors_leave_notes() -> None:
     error = OSError()
     note_suppressed(error, [("a", KeyError("key")), ("b", ValueError())])
-    assert list(notes(error)) == ["a failed as well: KeyError: 'key'", "b failed as well: ValueError"]
+    assert list(notes(error)) == [
+        "a failed as well: KeyError: 'key'",
+        "b failed as well: ValueError",
+    ]
 
 
 def test_a_cause_is_set_where_there_is_none() -> None:

@@ -247,6 +247,7 @@ async def test_law_8_a_context_manager_that_swallows_a_cancellation_cannot_hide_
 
 
 async def test_law_3_an_error_is_not_hidden_by_a_cancellation_on_leaving(record: Recorder) -> None:
+    error: BaseException | None = None
     with trio.CancelScope() as scope:
 
         async def callback() -> None:

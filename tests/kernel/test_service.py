@@ -187,7 +187,10 @@ async def test_on_return_says_what_a_return_means(
         )
     else:
         await server.run(record.does("callback", takes=2))
-    assert record.trace == ["callback", f"callback {'done' if on_return == 'stay' else 'cancelled'}"]
+    assert record.trace == [
+        "callback",
+        f"callback {'done' if on_return == 'stay' else 'cancelled'}",
+    ]
 
 
 @either_way

@@ -123,8 +123,8 @@ async def test_law_3_the_first_error_comes_out_bare_and_none_is_lost(
     if callback == "raises":
         assert error is callback_error
         noted = ["the stop function failed as well: OSError: stop"] if stop_fails else []
-        assert notes_of(error) == noted
-        assert error.__cause__ is None
+        assert notes_of(callback_error) == noted
+        assert callback_error.__cause__ is None
     else:
         assert error is (stop_error if stop_fails else None)
         assert notes_of(stop_error) == []

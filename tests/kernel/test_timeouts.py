@@ -57,7 +57,7 @@ def test_bounds_are_numbers_of_seconds_that_are_not_negative(bound: str) -> None
 
 def test_what_is_bounded_must_be_a_runnable() -> None:
     with pytest.raises(TypeError, match=r"timeouts\(\) takes runnables"):
-        timeouts(nothing)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        timeouts(nothing)  # type: ignore[arg-type]
 
 
 async def test_without_bounds_it_changes_nothing(record: Recorder) -> None:
@@ -222,7 +222,7 @@ async def test_no_time_is_not_enough_for_a_stop_that_waits(record: Recorder) -> 
 
 
 async def test_the_seconds_of_the_error_are_those_of_the_argument(record: Recorder) -> None:
-    await trio.sleep(123456.7)
+    await trio.sleep(12345.6)
     error = await failure_of(timeouts(slow(record, stop=1), stop=0.1), nothing)
     assert isinstance(error, StopTimeoutError)
     assert error.seconds == 0.1
@@ -358,8 +358,10 @@ async def test_an_interrupt_while_it_is_forced_comes_out_law_4() -> None:
     error = await failure_of(timeouts(start_stop(nothing, stop), stop=1), nothing)
     assert isinstance(error, SystemExit)
     assert notes_of(error) == [
-        "the stop failed as well: StopTimeoutError: 'nothing' did not stop within 1 s; "
-        "stuck: 'nothing'"
+        (
+            "the stop failed as well: "
+            "StopTimeoutError: 'nothing' did not stop within 1 s; stuck: 'nothing'"
+        )
     ]
 
 
@@ -371,8 +373,10 @@ async def test_a_stop_after_an_error_of_a_node_is_bounded_as_well(record: Record
     error = await failure_of(bounded, record.forever("callback"))
     assert isinstance(error, StopTimeoutError)
     assert notes_of(error) == [
-        "what was forced failed as well: "
-        "ExceptionGroup: 1 of 2 members failed: 'function' (ValueError: no)"
+        (
+            "what was forced failed as well: "
+            "ExceptionGroup: 1 of 2 members failed: 'function' (ValueError: no)"
+        )
     ]
     assert trio.current_time() == 2
 
@@ -550,8 +554,10 @@ async def test_where_nested_deadlines_are_the_same_the_outer_one_is_raised(
     assert isinstance(error, StopTimeoutError)
     assert error.path == "chain"
     assert notes_of(error) == [
-        "what was forced failed as well: StopTimeoutError: 'db' did not stop within 2 s; "
-        "stuck: 'db'"
+        (
+            "what was forced failed as well: "
+            "StopTimeoutError: 'db' did not stop within 2 s; stuck: 'db'"
+        )
     ]
 
 
@@ -645,11 +651,11 @@ async def test_a_dependent_does_not_inherit_the_deadlines_of_its_provider(
 
 
 @pytest.mark.parametrize("grace", [0, 1])
-async def test_no_reference_cycle_keeps_a_timeout_law_6(record: Recorder, grace: float) -> None:
+async def test_no_reference_cycle_keeps_a_timeout_law_6(grace: float) -> None:
     with no_cycles() as mark, no_task_left():
 
         async def stop() -> None:
-            marker = mark()  # noqa: F841
+            _marker = mark()
             try:
                 await trio.sleep_forever()
             finally:
@@ -666,7 +672,7 @@ async def test_no_reference_cycle_keeps_an_error_of_the_callback_law_6(grace: fl
     with no_cycles() as mark, no_task_left():
 
         async def callback() -> None:
-            marker = mark()  # noqa: F841
+            _marker = mark()
             raise OSError("no")
 
         with pytest.raises(OSError, match="no"):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import pytest
 import trio
@@ -18,7 +17,7 @@ from nestling import (
 from tests.kernel.recording import failure_of, no_cycles, no_task_left, notes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from nestling import Runnable
     from tests.kernel.recording import AsyncFunction, Recorder
@@ -145,7 +144,10 @@ async def test_on_return_says_what_a_return_means(
         assert str(error) == "worker 'work' returned before it was stopped"
     else:
         await r.run(record.does("callback", takes=2))
-    assert record.trace == ["callback", f"callback {'done' if on_return == 'stay' else 'cancelled'}"]
+    assert record.trace == [
+        "callback",
+        f"callback {'done' if on_return == 'stay' else 'cancelled'}",
+    ]
 
 
 async def test_a_worker_that_fails_cancels_the_callback(record: Recorder) -> None:
@@ -276,13 +278,12 @@ async def test_child_tasks_get_arguments_and_names(record: Recorder) -> None:
 
     async def work(handle: WorkerHandle) -> None:
         handle.ready()
-        for start in (
-            lambda: handle.start_soon(child),
-            lambda: handle.start_soon(child, "a", "b"),
-            lambda: handle.start_soon(child, name="poll"),
-        ):
-            start()
-            await trio.sleep(1)
+        handle.start_soon(child)
+        await trio.sleep(1)
+        handle.start_soon(child, "a", "b")
+        await trio.sleep(1)
+        handle.start_soon(child, name="poll")
+        await trio.sleep(1)
 
     await worker(work).run(trio.sleep_forever)
     assert record.trace == ["work[0]: ", "work[1]: a b", "work.poll: "]
@@ -392,13 +393,18 @@ async def test_law_4_an_interrupt_of_a_child_task_comes_out_bare(record: Recorde
     assert notes_of(error) == ["in 'work[0]'", "the worker failed as well: OSError: worker"]
 
 
-@pytest.mark.parametrize("function", [print, lambda a: a, 5])
-async def test_start_soon_refuses_what_is_no_async_function(function: AsyncFunction) -> None:
-    async def sync_or_not(handle: WorkerHandle) -> None:
-        handle.start_soon(function, name="a/b")
+async def test_start_soon_checks_what_it_gets(record: Recorder) -> None:
+    async def work(handle: WorkerHandle) -> None:
+        with pytest.raises(TypeError, match="fn must be an async function, not 5"):
+            handle.start_soon(cast("AsyncFunction", 5))
+        with pytest.raises(TypeError, match="fn is called with one argument, but"):
+            handle.start_soon(cast("Callable[[int], Awaitable[None]]", record.does("child")), 5)
+        with pytest.raises(ValueError, match="name must be a non-empty string without '/'"):
+            handle.start_soon(record.does("child"), name="a/b")
+        handle.ready()
 
-    with pytest.raises((TypeError, ValueError)):
-        await worker(sync_or_not).run(trio.sleep_forever)
+    await worker(work).run(trio.sleep_forever)
+    assert record.trace == []
 
 
 async def test_law_6_no_reference_cycle_keeps_the_error() -> None:

@@ -29,6 +29,8 @@ each of its frames. So every so many levels a chain goes on in a child task.
 # The levels in the task of that id. A task inherits the variable from the one that spawned it, but
 # not the levels.
 _depth: ContextVar[tuple[int, int]] = ContextVar("nestling_depth", default=(0, 0))
+# The same for the callbacks of chains that are called within one another.
+_callbacks: ContextVar[tuple[int, int]] = ContextVar("nestling_callbacks", default=(0, 0))
 
 
 def chain(*runnables: Runnable) -> Runnable:
@@ -83,10 +85,26 @@ class _Chain(Composed):
         token = _depth.set((task, depth + 1))
         try:
             last = level + 1 == len(self._members)
-            below = f if last else partial(self._run_level, level + 1, f)
+            below = partial(_call_back, f) if last else partial(self._run_level, level + 1, f)
             await self._members[level].run(below)
         finally:
             _depth.reset(token)
+
+
+async def _call_back(f: Callback) -> None:
+    # What is around a chain may wrap its callback: where chains nest, the wraps nest in turn.
+    task = id(trio.lowlevel.current_task())
+    task_of_depth, depth = _callbacks.get()
+    if task_of_depth != task:
+        depth = 0
+    elif depth == LEVELS_IN_A_TASK:
+        await _in_child_task(f)
+        return
+    token = _callbacks.set((task, depth + 1))
+    try:
+        await f()
+    finally:
+        _callbacks.reset(token)
 
 
 @protected

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import cast
 
 import trio
+
+if sys.version_info >= (3, 14):
+    import annotationlib
 
 
 def describe_value(value: object) -> str:
@@ -63,8 +67,17 @@ def _is_plainly_sync(function: Callable[..., object]) -> bool:
         return False
     if plain.__name__ == "<lambda>" or hasattr(plain, "__wrapped__"):
         return False
-    returns = str(plain.__annotations__.get("return", ""))
+    returns = _return_annotation(plain)
     return not any(name in returns for name in ("Awaitable", "Coroutine", "Any", "object", "Task"))
+
+
+def _return_annotation(function: Callable[..., object]) -> str:
+    if sys.version_info >= (3, 14):
+        # Not evaluated: it may use names that only a type checker imports.
+        annotations = annotationlib.get_annotations(function, format=annotationlib.Format.STRING)
+    else:
+        annotations = function.__annotations__
+    return str(annotations.get("return", ""))
 
 
 def _check_arity(function: Callable[..., object], argument: str, arity: int) -> None:
@@ -80,6 +93,13 @@ def _check_arity(function: Callable[..., object], argument: str, arity: int) -> 
         raise TypeError(
             f"{argument} is called with {_count(arity)}, but {describe_value(function)} takes "
             f"{_count(required)}; use functools.partial or a lambda"
+        )
+    keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    missing = [name for name in keywords if name not in (plain.__kwdefaults__ or ())]
+    if missing:
+        raise TypeError(
+            f"{argument} is called with {_count(arity)}, but {describe_value(function)} needs "
+            f"the keyword {missing[0]!r}; use functools.partial or a lambda"
         )
 
 

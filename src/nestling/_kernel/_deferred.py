@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 
 import attrs
+import trio
 
 from nestling._kernel._checks import describe_value, label_of
 from nestling._kernel._foreign import accept
@@ -45,6 +46,7 @@ class _Deferred(Composed):
         return label_of(self._factory)
 
     async def run(self, f: Callback, /) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
         made = self._factory()
         if inspect.isawaitable(made):
             made = await made

@@ -16,7 +16,6 @@ any        a finite job ends           nothing: it stays running (``on_return="s
 
 from __future__ import annotations
 
-import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -61,6 +60,7 @@ class Group(ABC):
         self.aborted = False
         self.stopping = False
         self.failed = False
+        self._interrupted_by: str | None = None
         self._asked = trio.Event()
         self._provider = Provider(self._provide, kind, "", stop=self._ask)
 
@@ -74,8 +74,12 @@ class Group(ABC):
         """Start the members; return when all run, or when `aborted`."""
 
     @abstractmethod
+    def give_up(self) -> None:
+        """Cancel what is still starting, and all that is stopped by nothing but cancellation."""
+
+    @abstractmethod
     async def stop(self) -> None:
-        """Stop the members. Their tasks are waited for afterwards."""
+        """Stop those that are left. Their tasks are waited for afterwards."""
 
     async def _ask(self) -> None:
         self._asked.set()
@@ -85,16 +89,19 @@ class Group(ABC):
         self.where = where(self.kind, "")
         self._parent = current_node()
         cancelled: BaseException | None = None
-        # Members that are stopped by nothing but cancellation share the inner nursery's scope.
-        async with trio.open_nursery() as self.nursery, trio.open_nursery() as self.together:
-            try:
-                await self.start()
-                if not self.aborted:
-                    self._provider.ready()
-                    await self._asked.wait()
-            except BaseException as exception:
-                cancelled = exception
-            self.stopping = True
+        async with trio.open_nursery() as self.nursery:
+            # Members that are stopped by nothing but cancellation share the scope of this one.
+            async with trio.open_nursery() as self.together:
+                try:
+                    await self.start()
+                    if not self.aborted:
+                        self._provider.ready()
+                        await self._asked.wait()
+                except BaseException as exception:
+                    cancelled = exception
+                self.stopping = True
+                self._force_if_interrupted()
+                self.give_up()
             await self.stop()
         try:
             self._raise_errors()
@@ -130,6 +137,7 @@ class Group(ABC):
             member.node.claimed = True
             member.node.starting()
 
+    @protected
     def member_runs(self, member: Member) -> None:
         """Note that a member is running."""
         member.phase = "running"
@@ -138,6 +146,9 @@ class Group(ABC):
         self.not_running -= 1
         if self.not_running == 0:
             self.settled.set()
+        if self.stopping and member.live:
+            # Its start was cancelled, and it has not noticed.
+            self.begin_to_stop(member)
 
     def begin_to_stop(self, member: Member) -> None:
         """Stop a member, without waiting for it. One that still starts is cancelled."""
@@ -162,12 +173,6 @@ class Group(ABC):
     @protected
     async def _start_in_task(self, member: Member) -> None:
         enter_node_of(member)
-        await self.start_function(member)
-        if self.stopping:
-            self.begin_to_stop(member)
-
-    async def start_function(self, member: Member) -> None:
-        """Await the member's start function."""
         assert member.plan.start is not None
         try:
             await interruptible(member.plan.start)
@@ -186,6 +191,9 @@ class Group(ABC):
             else:
                 with member.scope:
                     await interruptible(member.plan.foreground, member)
+            if not self.stopping:
+                # Who returns because of a cancellation is not to blame for returning.
+                await trio.lowlevel.checkpoint_if_cancelled()
         except BaseException as exception:
             member.live -= 1
             self._failed(member, exception)
@@ -196,16 +204,12 @@ class Group(ABC):
     @protected
     async def _stop_in_task(self, member: Member) -> None:
         enter_node_of(member)
-        await self.stop_function(member)
-
-    async def stop_function(self, member: Member) -> None:
-        """Await the member's stop function; if it fails, cancel the foreground."""
         assert member.plan.stop is not None
         try:
             await interruptible(member.plan.stop)
         except BaseException as exception:
-            self.failed = True
             member.stop_failure = without_cancelled(exception)
+            self._note_failure(member.stop_failure)
             if member.scope is not None:
                 member.scope.cancel(f"the stop function failed: {summary(exception)}")
         member.live -= 1
@@ -216,16 +220,27 @@ class Group(ABC):
         if member.failure is None:
             self._ends_the_group(member, "was cancelled")
         else:
-            self.failed = True
+            self._note_failure(member.failure)
             self._ends_the_group(member, f"failed: {summary(member.failure)}")
         self._finish(member)
 
+    def _note_failure(self, error: BaseException | None) -> None:
+        if error is not None:
+            self.failed = True
+            if forces(error):
+                self._interrupted_by = type(error).__name__
+                self._force_if_interrupted()
+
+    def _force_if_interrupted(self) -> None:
+        """Force the stop if a member was interrupted; but not before the callback is over."""
+        if self.stopping and self._interrupted_by is not None:
+            self._provider.force(f"is forced to stop by {self._interrupted_by}")
+
     def _returned(self, member: Member) -> None:
-        if self.stopping or member.phase == "stopping":
-            self._finish(member)
-            return
         name = member.plan.name or member.plan.label
-        if member.phase == "starting" and trio.current_effective_deadline() > -math.inf:
+        if self.stopping:
+            self._finish(member)
+        elif member.phase == "starting":
             problem = f"{name!r} ended before it was running"
             self._failed(member, ExitedBeforeRunningError(problem))
         elif member.plan.on_return == "fail":
@@ -261,9 +276,9 @@ class Group(ABC):
         if member.live:
             return
         if member.node is not None:
-            if member.phase == "running":
-                member.node.stopping()
             error, others = errors_of(member)
+            if member.phase == "running":
+                member.node.stopping(error)
             member.node.suppressed += [other for _, other in others]
             member.node.stopped(error)
         member.phase = "ended"

@@ -96,9 +96,6 @@ class Member:
         """Be the callback of a member that is run by its ``run`` method."""
         self.asked = trio.Event()
         self.ready()
-        if self.group.stopping:
-            # Too late: it was cancelled while it started, and nobody will ask it.
-            self.asked.set()
         try:
             await self.asked.wait()
         except trio.Cancelled:

@@ -32,7 +32,8 @@ def without_cancelled(exception: BaseException | None) -> BaseException | None:
         return None
     if isinstance(exception, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", exception)
-        return group.split(trio.Cancelled)[1]
+        cancelled, errors = group.split(trio.Cancelled)
+        return group if cancelled is None else errors
     return exception
 
 
@@ -95,7 +96,8 @@ def first_error(
 
 def _leaves(exception: BaseException) -> Iterable[BaseException]:
     if isinstance(exception, BaseExceptionGroup):
-        return [leaf for member in exception.exceptions for leaf in _leaves(member)]
+        group = cast("BaseExceptionGroup[BaseException]", exception)
+        return [leaf for member in group.exceptions for leaf in _leaves(member)]
     return [exception]
 
 

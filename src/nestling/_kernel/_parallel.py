@@ -58,7 +58,13 @@ class _ParallelRun(Group):
         if self.not_running:
             await self.settled.wait()
 
-    async def stop(self) -> None:
+    def give_up(self) -> None:
         self.together.cancel_scope.cancel(f"{self.where} stops its members")
         for member in self.members:
             self.begin_to_stop(member)
+
+    async def stop(self) -> None:
+        if self.aborted:
+            # A start that was too far to be cancelled has come to its end in the meantime.
+            for member in self.members:
+                self.begin_to_stop(member)

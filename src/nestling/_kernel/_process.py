@@ -53,6 +53,7 @@ class Process:
         self._stopping = False
         self._ran = False
         self._error: BaseException | None = None
+        self._waiting = 0
         self._scope = trio.CancelScope()
         self._settled = trio.Event()
         self._asked = trio.Event()
@@ -126,6 +127,7 @@ class Process:
     @protected
     async def _wait_or_cancel(self, event: trio.Event, reason: str) -> None:
         raised: BaseException | None = None
+        self._waiting += 1
         try:
             try:
                 await event.wait()
@@ -144,6 +146,7 @@ class Process:
             if raised is not None:
                 raise raised
         finally:
+            self._waiting -= 1
             raised = error = None
             others = []
 

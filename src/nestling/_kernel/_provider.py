@@ -31,7 +31,7 @@ import trio
 
 from nestling._kernel._errors import ExitedBeforeRunningError, UnexpectedReturnError
 from nestling._kernel._interrupts import interruptible, protected
-from nestling._kernel._node import Callback, current_node, suppress
+from nestling._kernel._node import Callback, Node, current_node, suppress
 from nestling._kernel._outcome import (
     first_error,
     forces,
@@ -49,7 +49,10 @@ OnReturn = Literal["stop", "stay", "fail"]
 
 def where(kind: str, label: str) -> str:
     """Name a runnable and its place in the run tree, for reasons and errors."""
-    node = current_node()
+    return _title(kind, label, current_node())
+
+
+def _title(kind: str, label: str, node: Node | None) -> str:
     title = f"{kind} {label!r}" if label else kind
     return f"{title} in {node.path!r}" if node is not None and node.path else title
 
@@ -73,6 +76,7 @@ class Provider:
         "_failure",
         "_kind",
         "_label",
+        "_node",
         "_on_return",
         "_provide",
         "_ready",
@@ -116,12 +120,22 @@ class Provider:
     def cancel_callback(self, reason: str) -> None:
         """Cancel the callback, since what it depends on has failed or ended."""
         self._failed_first = self._failed_first or not self._stopping
-        self._callback_scope.cancel(f"{where(self._kind, self._label)} {reason}")
+        self._callback_scope.cancel(f"{self._where} {reason}")
+
+    def force(self, reason: str) -> None:
+        """Cancel the provider, since one of its parts was interrupted."""
+        self._scope.cancel(f"{self._where} {reason}")
+
+    @property
+    def _where(self) -> str:
+        # Whichever task asks: not all of them run in this node.
+        return _title(self._kind, self._label, self._node)
 
     @protected
     async def run(self, f: Callback) -> None:
         """Run the provider; call ``f`` when it is ready; stop it when ``f`` is over."""
         await trio.lowlevel.checkpoint_if_cancelled()
+        self._node = current_node()
         callback = stop = interrupt = None
         try:
             try:
@@ -158,8 +172,7 @@ class Provider:
 
     def _returned(self) -> None:
         if self._on_return == "fail":
-            name = where(self._kind, self._label)
-            self._failure = UnexpectedReturnError(f"{name} returned before it was stopped")
+            self._failure = UnexpectedReturnError(f"{self._where} returned before it was stopped")
         if self._on_return != "stay":
             self.cancel_callback("has returned")
 
@@ -175,27 +188,27 @@ class Provider:
         return None
 
     async def _ask_to_stop(self, callback: BaseException | None) -> BaseException | None:
-        name = where(self._kind, self._label)
-        if forces(callback):
-            assert callback is not None
-            reason = f"{name} is forced to stop by {type(callback).__name__}"
+        forced = type(callback).__name__ if forces(callback) else None
+        # Not kept while the stop function runs: what that raises keeps this frame.
+        del callback
+        if forced is not None:
+            reason = f"{self._where} is forced to stop by {forced}"
             self._scope.cancel(reason)
-            with trio.CancelScope() as forced:
-                forced.cancel(reason)
+            with trio.CancelScope() as scope:
+                scope.cancel(reason)
                 return await self._call_stop()
         if self._stop is None:
-            self._scope.cancel(f"{name} is stopped")
+            self._scope.cancel(f"{self._where} is stopped")
             return None
-        error = await self._call_stop()
-        if error is not None:
-            self._scope.cancel(f"the stop function of {name} failed: {summary(error)}")
-        return error
+        return await self._call_stop()
 
     async def _call_stop(self) -> BaseException | None:
         if self._stop is not None and not self._ended:
             try:
                 await interruptible(self._stop)
             except BaseException as exception:
+                problem = f"the stop function of {self._where} failed: {summary(exception)}"
+                self._scope.cancel(problem)
                 return exception
         return None
 
@@ -231,7 +244,6 @@ class Provider:
             if failure is not None:
                 raise failure
             if not self._ready:
-                name = where(self._kind, self._label)
-                raise ExitedBeforeRunningError(f"{name} ended before it was running")
+                raise ExitedBeforeRunningError(f"{self._where} ended before it was running")
         finally:
             del callback, stop, interrupt, failure, error, others

@@ -132,8 +132,9 @@ def _as_async(
         return manager
     if isinstance(cast("object", manager), AbstractContextManager):
         return _entered(manager)
-    if inspect.iscoroutine(manager):
-        manager.close()
+    made: object = manager
+    if inspect.iscoroutine(made):
+        made.close()
     raise TypeError(
         f"the factory of a resource must return a context manager, not {describe_value(manager)}"
     )

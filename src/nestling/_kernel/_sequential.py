@@ -84,8 +84,10 @@ class _SequentialRun(Group):
         if self._turn is not None:
             self._turn.set()
 
-    async def stop(self) -> None:
+    def give_up(self) -> None:
         self.together.cancel_scope.cancel(f"{self.where} gives up its start")
+
+    async def stop(self) -> None:
         in_order = self.members if self._stop_order == "forward" else reversed(self.members)
         for member in in_order:
             self.begin_to_stop(member)

@@ -7,6 +7,7 @@ from typing import Any
 
 from nestling._kernel._checks import check_async, check_choice, check_keyword, label_of
 from nestling._kernel._errors import InvalidStateError, NotRunningError
+from nestling._kernel._interrupts import protected
 from nestling._kernel._member import Member, Plan
 from nestling._kernel._node import Callback
 from nestling._kernel._provider import OnReturn, Provider, where
@@ -122,6 +123,7 @@ class _Status:
         self._started = False
         self.over = False
 
+    @protected
     def started(self, value: object = None) -> None:
         """Tell that the service is running."""
         if self._started:

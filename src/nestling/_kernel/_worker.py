@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import trio
@@ -118,6 +118,7 @@ class WorkerHandle:
         self._children = 0
         self._child_errors: list[tuple[str, BaseException]] = []
 
+    @protected
     def ready(self) -> None:
         """Tell that the worker is running, so that what depends on it may start.
 
@@ -127,13 +128,17 @@ class WorkerHandle:
         if tell is not None:
             tell()
 
-    @contextmanager
-    def until_stopping(self) -> Generator[trio.CancelScope, None, None]:
+    def until_stopping(self) -> AbstractContextManager[trio.CancelScope, bool]:
         """Cancel the body of a ``with`` statement when the stop is asked for, or was before.
 
         Gives the cancel scope, whose ``cancelled_caught`` tells afterwards whether the body was
         cut short.
         """
+        # That it may swallow `Cancelled` cannot be said by ``contextmanager``.
+        return cast("AbstractContextManager[trio.CancelScope, bool]", self._until_stopping())
+
+    @contextmanager
+    def _until_stopping(self) -> Generator[trio.CancelScope, None, None]:
         with trio.CancelScope() as scope:
             if self.stopping.is_set():
                 scope.cancel(f"{self._title} is asked to stop")

@@ -129,6 +129,11 @@ class TestUnixSocket:
             await asgi_server(App(), bind=f"unix:{path}").run(never)
         assert path.read_text() == "data"
 
+    async def test_a_socket_that_somebody_removed_is_not_missed(self, tmp_path: Path) -> None:
+        path = tmp_path / "http.sock"
+        async with running(asgi_server(App(), bind=f"unix:{path}")):
+            path.unlink()
+
     async def test_the_socket_of_its_successor_is_kept(self, tmp_path: Path) -> None:
         path = tmp_path / "http.sock"
         async with running(asgi_server(App(), bind=f"unix:{path}")):
@@ -152,6 +157,11 @@ async def test_it_takes_a_socket_that_is_open_already_again_and_again() -> None:
 def test_what_is_no_address_is_refused(bind: str) -> None:
     with pytest.raises(ValueError, match=f"bind must be .*not '{bind}'"):
         asgi_server(App(), bind=bind)
+
+
+def test_at_least_one_address_is_wanted() -> None:
+    with pytest.raises(ValueError, match="one address or more"):
+        asgi_server(App(), bind=[])
 
 
 async def test_bind_goes_before_that_of_the_configuration_only_where_it_is_given() -> None:

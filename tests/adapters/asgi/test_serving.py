@@ -93,6 +93,29 @@ async def test_what_it_logs_has_the_path_of_its_node(caplog: pytest.LogCaptureFi
     assert vars(record)["path"] == "100% shop/http"
 
 
+async def test_what_it_logs_has_the_path_of_this_run(caplog: pytest.LogCaptureFixture) -> None:
+    server = asgi_server(App())
+    for name in ("first", "second"):
+        async with running(named(name, server)):
+            await get(server.urls[0], "/fails")
+    assert [vars(record)["path"] for record in caplog.records] == ["first", "second"]
+
+
+async def test_a_configuration_whose_log_was_used_already_logs_once(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Config()
+    handler = config.log.error_logger
+    try:
+        async with running(server := asgi_server(App(), config=config, bind="127.0.0.1:0")):
+            await get(server.urls[0], "/fails")
+    finally:
+        assert handler is not None
+        handler.handlers.clear()
+    assert [record.name for record in caplog.records] == ["nestling.asgi"]
+    assert capsys.readouterr().err == ""
+
+
 async def test_the_access_log_is_off_unless_it_is_configured(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,7 +134,6 @@ async def test_a_log_that_is_configured_is_kept(caplog: pytest.LogCaptureFixture
     caplog.set_level(logging.ERROR)
     config = Config()
     config.errorlog = logging.getLogger("elsewhere")
-    assert config.log.error_logger is config.errorlog
     async with running(server := asgi_server(App(), config=config, bind="127.0.0.1:0")):
         await get(server.urls[0], "/fails")
     assert [record.name for record in caplog.records] == ["elsewhere"]
@@ -124,13 +146,14 @@ async def test_the_configuration_is_respected_and_not_changed() -> None:
     config.include_server_header = False
     before = dict(vars(config))
     app = App()
-    server = asgi_server(app, config=config)
-    config.bind = "127.0.0.1:1"
-    async with running(server):
-        reply = await get(server.urls[0])
-    assert b"server" not in reply.headers
-    assert app.scopes[-1]["root_path"] == "/below"
-    assert vars(config) == {**before, "_bind": ["127.0.0.1:1"]}
+    for server in (asgi_server(app, config=config), asgi_server(app, config=config, bind=":0")):
+        config.root_path = "/elsewhere"
+        async with running(server):
+            reply = await get(server.urls[0])
+        assert b"server" not in reply.headers
+        assert app.scopes[-1]["root_path"] == "/below"
+        config.root_path = "/below"
+        assert vars(config) == before
 
 
 async def test_the_lifespan_state_is_seen_by_requests() -> None:

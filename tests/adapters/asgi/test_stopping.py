@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import ssl
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +24,9 @@ from tests.adapters.asgi.http_client import Connection, CutError, connected, get
 
 if TYPE_CHECKING:
     from tests.adapters.asgi.app import Message, Receive, Send
+
+
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
 
 
 async def refuses(url: str) -> bool:
@@ -124,6 +129,25 @@ async def test_idle_connections_are_closed_at_once(caplog: pytest.LogCaptureFixt
         for connection in (used, fresh, half):
             assert await connection.is_closed()
     assert warnings(caplog) == []
+
+
+async def test_a_tls_connection_that_has_not_come_to_a_request_is_closed_at_once() -> None:
+    config = Config()
+    config.certfile = config.keyfile = str(CERTIFICATE)
+    trust = ssl.create_default_context(cafile=str(CERTIFICATE))
+    async with AsyncExitStack() as clients:
+        with trio.fail_after(5):
+            server = asgi_server(App(), config=config, bind="127.0.0.1:0", drain=math.inf)
+            async with running(server):
+                silent = await clients.enter_async_context(connected(server.urls[0]))
+                strange = await clients.enter_async_context(connected(server.urls[0]))
+                await strange.stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+                while await strange.stream.receive_some():
+                    pass
+                used = await clients.enter_async_context(connected(server.urls[0], trust))
+                await used.ask()
+                await used.answer()
+        assert await silent.is_closed()
 
 
 @pytest.mark.parametrize("forced", [False, True])

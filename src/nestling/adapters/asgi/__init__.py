@@ -92,10 +92,12 @@ def asgi_server(
 
         http = asgi_server(app, bind="127.0.0.1:8000")
     """
-    base = Config() if config is None else copy.copy(config)
-    if bind is not None or config is None:
-        base.bind = [bind or _DEFAULT_BIND] if bind is None or isinstance(bind, str) else [*bind]
-    return ASGIServer(app, base, check_seconds(drain, "drain"))
+    if bind is None and config is None:
+        bind = _DEFAULT_BIND
+    config = Config() if config is None else copy.copy(config)
+    if bind is not None:
+        config.bind = [bind] if isinstance(bind, str) else [*bind]
+    return ASGIServer(app, config, check_seconds(drain, "drain"))
 
 
 class ASGIServer:
@@ -110,6 +112,8 @@ class ASGIServer:
         self._binds = [Bind(text, tls=config.ssl_enabled) for text in config.bind]
         if config.ssl_enabled:
             self._binds += [Bind(text, tls=False) for text in config.insecure_bind]
+        if not self._binds:
+            raise ValueError("bind must be one address or more, not none")
         self._runs = False
         self._urls: tuple[str, ...] | None = None
 

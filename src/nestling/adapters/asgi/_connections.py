@@ -68,12 +68,12 @@ class Connections:
         self._streams: set[Stream] = set()
         self._last_gone: trio.Event | None = None
         self._log = log
-        self._is_cut = False
         self._requests_cut = 0
         self._interrupts: list[BaseException] = []
 
     async def serve(self, handle: WorkerHandle, listeners: list[Listener]) -> None:
         """Take connections until the stop, and drain them."""
+        self._handle = handle
         errors: list[BaseException] = []
         try:
             async with trio.open_nursery() as self._nursery:
@@ -114,11 +114,24 @@ class Connections:
         try:
             await trio.sleep_forever()
         finally:
-            self._is_cut = True
             for stream in self._streams:
                 _socket_of(stream).close()
 
+    async def _shakes_hands(self, stream: Stream) -> bool:
+        """Shake hands where that is to be done; a stop cuts it short: no request has come in."""
+        if not isinstance(stream, trio.SSLStream):
+            return True
+        with self._handle.until_stopping(), trio.move_on_after(self._config.ssl_handshake_timeout):
+            try:
+                await stream.do_handshake()
+            except trio.BrokenResourceError:
+                return False
+            return True
+        return False
+
     async def _connection(self, stream: Stream) -> None:
+        if not await self._shakes_hands(stream):
+            return
         self._streams.add(stream)
         # hypercorn declares one kind of stream, and takes the other as well.
         tls_stream = cast("trio.SSLStream[trio.SocketStream]", stream)
@@ -132,16 +145,19 @@ class Connections:
                 self._failed(error)
             elif error is not None:
                 self._interrupted(error)
-            if cancelled is not None:
-                raise cancelled from None
+            try:
+                if cancelled is not None:
+                    raise cancelled from None
+            finally:
+                del error, cancelled
         finally:
             self._streams.discard(stream)
             if self._last_gone is not None and not self._streams:
                 self._last_gone.set()
 
     def _failed(self, error: Exception) -> None:
-        # One client must not bring down the others; and what fails for being cut is no news.
-        if not self._is_cut and not isinstance(_only(error), RefusedError):
+        # One client must not bring down the others.
+        if not isinstance(_only(error), RefusedError):
             self._log.error("a connection failed", exc_info=error)
 
     def _interrupted(self, error: BaseException) -> None:

@@ -97,8 +97,13 @@ class Lifespan:
         self._handle = handle
         handle.start_soon(self._watch, name="lifespan stop")
         await self._drive()
-        if self._failure is not None:
-            raise self._failure
+        failure, self._failure = self._failure, None
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            # The traceback of what is raised has this frame, which is not to keep it in turn.
+            del failure
         handle.ready()
         await handle.stopping.wait()
 
