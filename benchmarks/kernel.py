@@ -28,7 +28,7 @@ def rows(count: int, pairs: int) -> Rows:
         1.15,
         partial(seconds_to_import, "nestling"),
         partial(seconds_to_import, "trio"),
-        max(pairs, 9),
+        pairs=max(pairs, 9),
     )
 
 
@@ -45,7 +45,7 @@ def group_rows(count: int, pairs: int) -> Rows:
         0.6,
         many,
         partial(handwritten.started_services, count),
-        pairs,
+        pairs=pairs,
     )
     yield lambda: compare_jobs(
         "the same",
@@ -53,7 +53,7 @@ def group_rows(count: int, pairs: int) -> Rows:
         2.0,
         many,
         partial(handwritten.bare_tasks, count),
-        pairs,
+        pairs=pairs,
     )
     yield lambda: compare(
         "memory of one running leaf in it",
@@ -61,7 +61,7 @@ def group_rows(count: int, pairs: int) -> Rows:
         2.0,
         partial(bytes_for_each, count, parallel(*leaves).run),
         partial(bytes_for_each, count, partial(_in_nursery, count)),
-        1,
+        pairs=1,
     )
     yield lambda: compare_jobs(
         f"parallel of {count:,} start_stop",
@@ -69,7 +69,7 @@ def group_rows(count: int, pairs: int) -> Rows:
         1.3,
         partial(parallel(*pairs_of_functions).run, wait_all_tasks_blocked),
         partial(handwritten.starts_then_stops, count),
-        pairs,
+        pairs=pairs,
     )
     yield lambda: compare_jobs(
         f"sequential of {count:,} leaves",
@@ -77,7 +77,7 @@ def group_rows(count: int, pairs: int) -> Rows:
         1.0,
         partial(sequential(*leaves, stop_order="reverse").run, wait_all_tasks_blocked),
         partial(handwritten.nested_services, count),
-        pairs,
+        pairs=pairs,
     )
 
 
@@ -92,7 +92,7 @@ def chain_rows(count: int, pairs: int) -> Rows:
             1.3,
             partial(seconds, count, 1),
             partial(seconds, short, 100),
-            pairs,
+            pairs=pairs,
         )
     yield lambda: compare(
         f"a wake-up of the callback below {count:,} levels",
@@ -100,7 +100,7 @@ def chain_rows(count: int, pairs: int) -> Rows:
         2.0,
         partial(wake_up_seconds, count),
         partial(wake_up_seconds, 1),
-        pairs,
+        pairs=pairs,
     )
 
 

@@ -54,6 +54,7 @@ def compare(
     target: float,
     measured: Callable[[], float],
     reference: Callable[[], float],
+    *,
     pairs: int,
 ) -> Row:
     """Take ``pairs`` pairs of measurements, and one more before, which is not counted."""
@@ -64,7 +65,7 @@ def compare(
 
 
 def compare_jobs(
-    what: str, against: str, target: float, measured: Job, reference: Job, pairs: int
+    what: str, against: str, target: float, measured: Job, reference: Job, *, pairs: int
 ) -> Row:
     """Compare the processor time of two jobs that do the same."""
     return compare(
@@ -73,7 +74,7 @@ def compare_jobs(
         target,
         partial(processor_seconds, measured),
         partial(processor_seconds, reference),
-        pairs,
+        pairs=pairs,
     )
 
 

@@ -404,6 +404,21 @@ def test_law_4_ctrl_c_while_a_foreground_ends_by_itself_cancels_it(record: Recor
     assert record.trace == ["foreground", "foreground cancelled"]
 
 
+def test_law_4_ctrl_c_in_the_last_step_of_a_runnable_comes_out_bare(record: Recorder) -> None:
+    @trio.lowlevel.enable_ki_protection
+    def at_the_end() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    @runnable
+    async def provider(f: Callback) -> None:
+        await f()
+        at_the_end()
+
+    result = run_interrupted(provider, record.does("callback", takes=1))
+    assert result.is_bare
+    assert record.trace == ["callback", "callback done"]
+
+
 def test_law_4_a_second_ctrl_c_is_noted(record: Recorder) -> None:
     async def callback() -> None:
         await trio.sleep(1)

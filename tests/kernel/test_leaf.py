@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -480,6 +481,34 @@ async def test_law_3_an_error_below_a_shield_is_seen_although_all_is_cancelled()
         await leaf(late).run(trio.sleep_forever)
 
 
+@pytest.mark.parametrize("part", ["callback", "stop", "foreground"])
+async def test_law_8_a_cancellation_that_is_raised_outside_of_its_scope_is_not_swallowed(
+    part: str,
+) -> None:
+    kept: list[trio.Cancelled] = []
+    with trio.CancelScope() as scope:
+        scope.cancel("once")
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as cancelled:
+            kept.append(cancelled)
+            raise
+
+    async def misbehaves() -> None:
+        await trio.lowlevel.checkpoint()
+        raise kept[0]
+
+    server = leaf(
+        misbehaves if part == "foreground" else trio.sleep_forever,
+        misbehaves if part == "stop" else None,
+        on_return="stay",
+    )
+    callback = misbehaves if part == "callback" else partial(trio.sleep, 1)
+    with pytest.raises(trio.Cancelled) as caught:
+        await server.run(callback)
+    assert caught.value is kept[0]
+
+
 # Laws 6 to 9 -------------------------------------------------------------------------------------
 
 
@@ -574,3 +603,25 @@ async def test_in_a_group_it_takes_no_stop_and_no_return_for_what_they_are_not(
     await group.run(record.does("callback", takes=2))
     assert sorted(record.trace[:3]) == ["callback", "job", "server"]
     assert record.trace[3:] == ["job done", "callback done", "stop", "server done"]
+
+
+async def test_a_foreground_has_begun_before_it_is_stopped(record: Recorder) -> None:
+    stopping: list[trio.Event] = []
+
+    async def serve() -> None:
+        stopping.append(trio.Event())
+        record("serve")
+        await stopping[0].wait()
+        record("served")
+
+    async def shutdown() -> None:
+        record("shutdown")
+        stopping[0].set()
+
+    async def callback() -> None:
+        """Return at once."""
+
+    await leaf(serve, shutdown).run(callback)
+    stopping.clear()
+    await parallel(leaf(serve, shutdown), leaf(trio.sleep_forever)).run(callback)
+    assert record.trace == ["serve", "shutdown", "served"] * 2

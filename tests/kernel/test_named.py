@@ -6,6 +6,8 @@ import pytest
 import trio
 
 from nestling import WorkerHandle, chain, leaf, named, nop, parallel, start_stop, worker
+from nestling._kernel._foreign import accept
+from nestling._kernel._runnable import Description
 from tests.kernel.recording import failure_of, no_cycles, notes_of
 
 if TYPE_CHECKING:
@@ -138,4 +140,34 @@ async def test_law_6_no_reference_cycle_keeps_the_error() -> None:
 
         with pytest.raises(OSError, match="Marker") as caught:
             await named("a", chain(named("b", leaf(fails)), nop())).run(trio.sleep_forever)
+        del caught
+
+
+def test_its_description_has_the_name_and_what_is_inside() -> None:
+    def description(r: Runnable) -> Description:
+        return accept(r, "test").describe()
+
+    inner = leaf(trio.sleep_forever)
+    http, nothing = Description("leaf", "http"), Description("nop", None)
+    assert description(nop()) == nothing
+    assert description(named("http", inner)) == http
+    web = named("web", chain(named("http", inner), nop()))
+    assert description(web) == Description("chain", "web", (http, nothing))
+    twice = named("a", named("http", inner))
+    assert description(twice) == Description("named", "a", (http,))
+    assert accept(web, "test").parts == accept(chain(*accept(web, "test").parts), "test").parts
+
+
+async def test_law_6_no_reference_cycle_keeps_what_a_named_group_has_hidden() -> None:
+    """The node keeps the hidden errors for its observers, and their frames know the node."""
+    with no_cycles() as mark:
+
+        async def fails() -> None:
+            marker = mark()
+            await trio.lowlevel.checkpoint()
+            raise OSError(marker.__class__)
+
+        group = parallel(nop(), start_stop(trio.lowlevel.checkpoint, fails))
+        with pytest.raises(OSError, match="Marker") as caught:
+            await named("web", group).run(fails)
         del caught

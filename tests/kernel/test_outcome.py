@@ -186,3 +186,12 @@ def test_a_suppressed_group_that_holds_the_chosen_error_does_not_repeat_its_note
     assert list(notes(error)) == [
         "b failed as well: ExceptionGroup: group (OSError: chosen; KeyError: 'key')"
     ]
+
+
+def test_a_suppressed_error_is_told_with_its_causes_and_not_in_a_loop() -> None:
+    error, hidden, middle, first = OSError(), KeyError("key"), ValueError("middle"), TypeError()
+    hidden.__cause__, middle.__cause__, first.__cause__ = middle, first, hidden
+    note_suppressed(error, [("a", hidden)])
+    assert list(notes(error)) == [
+        "a failed as well: KeyError: 'key', from ValueError: middle, from TypeError"
+    ]

@@ -18,14 +18,13 @@ from nestling import (
     State,
     chain,
     leaf,
-    named,
     nop,
     parallel,
     runnable,
     running,
     start_stop,
 )
-from tests.kernel.recording import leaves_of, no_cycles, no_task_left, notes_of
+from tests.kernel.recording import leaves_of, no_task_left, notes_of
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
@@ -402,28 +401,14 @@ async def test_whoever_waits_for_its_end_still_gets_the_error_that_came_out(
         assert record.trace[-1] == "told"
 
 
-@pytest.mark.parametrize("moment", ["start", "run", "stop", "body"])
-async def test_no_reference_cycle_keeps_an_error_law_6(moment: str) -> None:
-    with no_cycles() as mark, no_task_left():
-
-        async def fail() -> None:
-            _marker = mark()
-            raise OSError(moment)
-
-        members: dict[str, Runnable] = {
-            "start": start_stop(fail, nothing),
-            "stop": start_stop(nothing, fail),
-            "run": leaf(fail),
-            "body": nop(),
-        }
-        with pytest.raises(OSError, match=moment):
-            async with running(named("node", members[moment])) as process:
-                assert process.error is None
-                if moment == "body":
-                    await fail()
-                elif moment == "run":
-                    await trio.sleep_forever()
-        await trio.lowlevel.checkpoint()
+async def test_an_error_that_has_come_out_stays_with_the_process() -> None:
+    broken = OSError("no")
+    processes: list[Process] = []
+    with pytest.raises(OSError, match="no"):
+        async with running(nop()) as process:
+            processes.append(process)
+            raise broken
+    assert [(process.state, process.error) for process in processes] == [(State.STOPPED, broken)]
 
 
 async def test_leaves_of_nested_runs_come_out_as_they_were_raised(record: Recorder) -> None:

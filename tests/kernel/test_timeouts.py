@@ -434,6 +434,38 @@ async def test_a_cancellation_during_a_graceful_stop_leaves_it_the_rest_of_its_g
     assert trio.current_time() == 3
 
 
+@pytest.mark.parametrize("cancel_first", [False, True])
+async def test_a_cancellation_at_the_moment_when_the_callback_returns_limits_the_grace(
+    record: Recorder, cancel_first: bool
+) -> None:
+    async def end() -> None:
+        await trio.sleep(1)
+        if cancel_first:
+            scope.cancel("now")
+        returns.set()
+        if not cancel_first:
+            scope.cancel("now")
+
+    returns = trio.Event()
+    bounded = timeouts(slow(record, stop=9), grace=3)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(end)
+        with trio.CancelScope() as scope:
+            error = await failure_of(bounded, returns.wait)
+            assert isinstance(error, StopTimeoutError)
+            assert error.seconds == 3
+    assert trio.current_time() == 4
+
+
+async def test_a_group_that_is_forced_gives_its_members_no_more_than_their_grace_law_4(
+    record: Recorder,
+) -> None:
+    raised = SystemExit(3)
+    group = parallel(timeouts(slow(record, stop=9), grace=3), nop())
+    assert await failure_of(group, record.does("callback", fails=raised)) is raised
+    assert trio.current_time() == 3
+
+
 async def test_a_cancellation_after_the_grace_is_over_forces_at_once(record: Recorder) -> None:
     bounded = timeouts(slow(record, stop=9), grace=3)
     with trio.move_on_after(5):

@@ -185,6 +185,7 @@ class Group(ABC):
     async def _foreground(self, member: Member) -> None:
         enter_node_of(member)
         assert member.plan.foreground is not None
+        member.begun = True
         try:
             if member.scope is None:
                 await interruptible(member.plan.foreground, member)
@@ -205,6 +206,8 @@ class Group(ABC):
     async def _stop_in_task(self, member: Member) -> None:
         enter_node_of(member)
         assert member.plan.stop is not None
+        while member.plan.foreground is not None and not member.begun:
+            await trio.lowlevel.cancel_shielded_checkpoint()
         try:
             await interruptible(member.plan.stop)
         except BaseException as exception:
@@ -279,7 +282,7 @@ class Group(ABC):
             error, others = errors_of(member)
             if member.phase == "running":
                 member.node.stopping(error)
-            member.node.suppressed += [other for _, other in others]
+            member.node.suppressed.extend(other for _, other in others)
             member.node.stopped(error)
         member.phase = "ended"
         if member.gone is not None:
@@ -306,8 +309,7 @@ class Group(ABC):
                 pairs = zip(names, errors, strict=True)
                 note_suppressed(interrupt, [pair for pair in pairs if pair[1] is not interrupt])
                 raise interrupt
-            if errors:
-                raise BaseExceptionGroup(self._message(names), [*errors])
+            raise BaseExceptionGroup(self._message(names), [*errors])
         finally:
             errors.clear()
             error = interrupt = None

@@ -96,6 +96,9 @@ class Node:
         if self.observer is not None:
             now, own = trio.current_time(), without_cancelled(error)
             self.emit(Stopped(self, now, own, tuple(self.suppressed)))
+            if not self.stands_in:
+                # What keeps a raised error must not be kept by it in turn.
+                self.suppressed.clear()
 
 
 _current: ContextVar[Node | None] = ContextVar("nestling_node", default=None)
@@ -172,15 +175,13 @@ def claim_or_make(label: str, kind: str) -> Node | None:
     node.claimed = True
     if not node.stands_in:
         return None
-    return Node(
-        node.path, kind, node.observer, node.watchers, claimed=True, suppressed=node.suppressed
-    )
+    return Node(node.path, kind, node.observer, node.watchers, True, True, node.suppressed)
 
 
 def suppress(errors: Iterable[BaseException]) -> None:
     """Let the observers of the current node see the errors that another one hides."""
     node = _current.get()
-    if node is not None:
+    if node is not None and node.observer is not None:
         node.suppressed.extend(errors)
 
 

@@ -53,7 +53,6 @@ class Process:
         self._stopping = False
         self._ran = False
         self._error: BaseException | None = None
-        self._waiting = 0
         self._scope = trio.CancelScope()
         self._settled = trio.Event()
         self._asked = trio.Event()
@@ -127,7 +126,6 @@ class Process:
     @protected
     async def _wait_or_cancel(self, event: trio.Event, reason: str) -> None:
         raised: BaseException | None = None
-        self._waiting += 1
         try:
             try:
                 await event.wait()
@@ -146,7 +144,6 @@ class Process:
             if raised is not None:
                 raise raised
         finally:
-            self._waiting -= 1
             raised = error = None
             others = []
 

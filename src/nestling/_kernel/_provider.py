@@ -70,6 +70,7 @@ class Provider:
     """
 
     __slots__ = (
+        "_begun",
         "_callback_scope",
         "_ended",
         "_failed_first",
@@ -106,6 +107,7 @@ class Provider:
         self._scope = trio.CancelScope(shield=ready)
         self._callback_scope = trio.CancelScope()
         self._stopping = False
+        self._begun = False
         self._ended = False
         self._failed_first = False
         self._failure: BaseException | None = None
@@ -156,6 +158,7 @@ class Provider:
 
     @protected
     async def _foreground(self) -> None:
+        self._begun = True
         try:
             with self._scope:
                 await interruptible(self._provide)
@@ -180,6 +183,8 @@ class Provider:
         try:
             if self._settled is not None:
                 await self._settled.wait()
+                # A cancellation during the start-up is remembered: no dependent is started.
+                await trio.lowlevel.checkpoint_if_cancelled()
             if self._ready:
                 with self._callback_scope:
                     await interruptible(f)
@@ -203,7 +208,11 @@ class Provider:
         return await self._call_stop()
 
     async def _call_stop(self) -> BaseException | None:
-        if self._stop is not None and not self._ended:
+        while not self._begun:
+            # What has not begun cannot be stopped: it would not notice.
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        ended_by_itself = self._ended and (self._failure is None or is_error(self._failure))
+        if self._stop is not None and not ended_by_itself:
             try:
                 await interruptible(self._stop)
             except BaseException as exception:
@@ -239,6 +248,7 @@ class Provider:
             if callback is not None:
                 raise callback
             await trio.lowlevel.checkpoint_if_cancelled()
+            # A Cancelled without a cancelled scope around: somebody has kept it and raised it here.
             if stop is not None:
                 raise stop
             if failure is not None:

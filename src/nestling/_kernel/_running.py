@@ -63,8 +63,6 @@ async def running(r: Runnable, *, name: str | None = None) -> AsyncGenerator[Pro
         # What was forced from outside after the body was left is not to look like a plain stop.
         await trio.lowlevel.checkpoint_if_cancelled()
     finally:
-        if process is not None:
-            process.forget_error()
         raised = error = interrupt = chosen = None
         others = []
 
@@ -97,11 +95,6 @@ class _AroundBody(Process):
             self._body_error = raised if is_error(raised) else None
             self._stopping = True
             self._asked.set()
-
-    def forget_error(self) -> None:
-        """Let go of an error that has come out: its traceback holds the process in turn."""
-        if not self._waiting:
-            self._error = None
 
     async def _callback(self) -> None:
         if self._left:

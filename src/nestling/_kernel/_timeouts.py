@@ -88,6 +88,10 @@ class _Timeouts(Composed):
     async def run(self, f: Callback, /) -> None:
         await _Timed(self).run(self._inner.run, f)
 
+    def __repr__(self) -> str:
+        bounds = f"start={self.start:g}, stop={self.stop:g}, grace={self.grace:g}"
+        return f"timeouts({self._inner!r}, {bounds})"
+
 
 class _Timed:
     """One run under deadlines."""
@@ -222,7 +226,8 @@ class _GraceRelay(Relay):
         self._timed = timed
 
     def left(self) -> None:
-        if self.callback_cancelled:
+        # It may have been cancelled, and have returned all the same.
+        if self.callback_cancelled or self._callback_scope.cancel_called:
             self._timed.limit_grace()
 
     def cancelled(self, reason: str) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from nestling._kernel._events import Observer
 from nestling._kernel._runnable import Runnable
 from nestling.app._aborter import Aborter
-from nestling.app._application import Application
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -55,6 +54,9 @@ def run(
         if __name__ == "__main__":
             run(chain(named("db", db), named("http", http)), stop_timeout=10)
     """
+    # Loaded by the first run: most who import nestling only compose.
+    from nestling.app._application import Application
+
     Application(
         r,
         signals=signals,
@@ -85,6 +87,8 @@ async def run_until_signal(
             settings = await load_settings()
             await run_until_signal(make_shop(settings))
     """
+    from nestling.app._application import Application
+
     application = Application(
         r,
         signals=signals,
