@@ -11,9 +11,8 @@ import trio
 
 from nestling._kernel._foreign import accept_all
 from nestling._kernel._interrupts import protected
-from nestling._kernel._node import Callback, claim
+from nestling._kernel._node import Callback, claim, settle
 from nestling._kernel._nop import nop
-from nestling._kernel._outcome import first_error, note_suppressed
 from nestling._kernel._runnable import Composed, Runnable
 
 if sys.version_info < (3, 11):
@@ -128,13 +127,11 @@ async def _in_child_task(run: Callback) -> None:
         except BaseExceptionGroup as group:
             # The child raises nothing: it is an interrupt that came while waiting for it.
             interrupt = group.exceptions[0]
-        error, others = first_error([("waiting", interrupt), ("a dependent", outcome)])
+        error = settle([("waiting", interrupt), ("a dependent", outcome)])
         if error is not None:
-            note_suppressed(error, others)
             raise error
         if outcome is not None:
             raise outcome
     finally:
         del outcome, interrupt
         error = None
-        others = []

@@ -30,7 +30,14 @@ import attrs
 import trio
 
 from nestling._kernel._events import Event, Observer, Running, Starting, Stopped, Stopping
-from nestling._kernel._outcome import add_note, is_error, notes, without_cancelled
+from nestling._kernel._outcome import (
+    add_note,
+    first_error,
+    is_error,
+    note_suppressed,
+    notes,
+    without_cancelled,
+)
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -183,6 +190,19 @@ def suppress(errors: Iterable[BaseException]) -> None:
     node = _current.get()
     if node is not None and node.observer is not None:
         node.suppressed.extend(errors)
+
+
+def settle(errors: Iterable[tuple[str, BaseException | None]]) -> BaseException | None:
+    """Choose the error that comes out; leave the others to its notes, and to the observers.
+
+    Args:
+        errors: what was raised, and by whom, in order of precedence.
+    """
+    error, others = first_error(errors)
+    if error is not None:
+        note_suppressed(error, others)
+        suppress(other for _, other in others)
+    return error
 
 
 async def run_in(

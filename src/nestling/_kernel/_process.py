@@ -9,11 +9,10 @@ from nestling._kernel._errors import ExitedBeforeRunningError, InvalidStateError
 from nestling._kernel._foreign import accept
 from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._named import named
+from nestling._kernel._node import settle
 from nestling._kernel._outcome import (
-    first_error,
     forces,
     is_error,
-    note_suppressed,
     without_cancelled,
 )
 from nestling._kernel._runnable import Runnable
@@ -137,15 +136,13 @@ class Process:
                 self._asked.set()
                 with trio.CancelScope(shield=True):
                     await self._ended.wait()
-            error, others = first_error([("the process", self._error), ("waiting", raised)])
+            error = settle([("the process", self._error), ("waiting", raised)])
             if error is not None:
-                note_suppressed(error, others)
                 raise error
             if raised is not None:
                 raise raised
         finally:
             raised = error = None
-            others = []
 
     def _step(self, event: Event, call: str) -> Step:
         taken = step(self._state, event)

@@ -29,12 +29,10 @@ from functools import partial
 import trio
 
 from nestling._kernel._interrupts import interruptible, protected
-from nestling._kernel._node import Callback, suppress
+from nestling._kernel._node import Callback, settle
 from nestling._kernel._outcome import (
-    first_error,
     forces,
     is_error,
-    note_suppressed,
     without_cancelled,
 )
 
@@ -104,10 +102,8 @@ class Relay:
             except BaseExceptionGroup as group:
                 # The watching task raises nothing: it is an interrupt that came at the end.
                 interrupt = group.exceptions[0]
-            error, others = first_error([*self.outcome(raised), ("waiting for the end", interrupt)])
+            error = settle([*self.outcome(raised), ("waiting for the end", interrupt)])
             if error is not None:
-                note_suppressed(error, others)
-                suppress(other for _, other in others)
                 raise error
             if raised is not None:
                 raise raised
@@ -116,7 +112,6 @@ class Relay:
         finally:
             del raised, interrupt
             error = self.callback_error = None
-            others = []
 
     async def _callback(self, f: Callback) -> None:
         # A cancellation during the start-up is remembered: no dependent is started any more.

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from nestling._kernel._outcome import first_error, is_error, note_suppressed
+from nestling._kernel._node import settle
+from nestling._kernel._outcome import is_error
 from nestling._kernel._process import Process
 from nestling._kernel._runnable import Runnable
 from nestling._kernel._states import State
@@ -52,11 +53,10 @@ async def running(r: Runnable, *, name: str | None = None) -> AsyncGenerator[Pro
             # What the process fails with is in its ``error``: this came while waiting for its end.
             interrupt = next((e for e in group.exceptions if is_error(e)), None)
         error = process.error if process is not None else None
-        chosen, others = first_error([("the run", error), ("waiting", interrupt)])
-        if process is None or not process.took_over:
-            chosen, others = first_error([("the body", raised), ("the run", chosen)])
+        took_over = process is not None and process.took_over
+        body = ("the body", None if took_over else raised)
+        chosen = settle([body, ("the run", error), ("waiting", interrupt)])
         if chosen is not None:
-            note_suppressed(chosen, others)
             raise chosen
         if raised is not None and not is_error(raised):
             raise raised
@@ -64,7 +64,7 @@ async def running(r: Runnable, *, name: str | None = None) -> AsyncGenerator[Pro
         await trio.lowlevel.checkpoint_if_cancelled()
     finally:
         raised = error = interrupt = chosen = None
-        others = []
+        body = ("", None)
 
 
 class _AroundBody(Process):

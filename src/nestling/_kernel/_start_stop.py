@@ -10,8 +10,8 @@ import trio
 from nestling._kernel._checks import check_async, label_of
 from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._member import Plan
-from nestling._kernel._node import Callback, suppress
-from nestling._kernel._outcome import first_error, forces, note_suppressed
+from nestling._kernel._node import Callback, settle
+from nestling._kernel._outcome import forces
 from nestling._kernel._provider import where
 from nestling._kernel._runnable import Composed, Primitive
 
@@ -60,17 +60,14 @@ class _StartStop(Primitive):
         else:
             stop = await _outcome(self._stop)
         try:
-            error, others = first_error([("the callback", callback), ("the stop function", stop)])
+            error = settle([("the callback", callback), ("the stop function", stop)])
             if error is not None:
-                note_suppressed(error, others)
-                suppress(other for _, other in others)
                 raise error
             for cancelled in (callback, stop):
                 if cancelled is not None:
                     raise cancelled
         finally:
             callback = stop = error = cancelled = None
-            others = []
 
     def plan(self) -> Plan:
         return Plan(

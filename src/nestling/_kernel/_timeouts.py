@@ -35,9 +35,9 @@ from nestling._kernel._node import (
     current_node,
     enter_node,
     leave_node,
+    settle,
     watching_node,
 )
-from nestling._kernel._outcome import first_error, note_suppressed
 from nestling._kernel._relay import Relay, Run
 from nestling._kernel._runnable import Composed, Runnable
 from nestling._kernel._tree import RunTree
@@ -133,15 +133,13 @@ class _Timed:
             finally:
                 _around.reset(around)
                 leave_node(token)
-            error, others = first_error(self._errors(raised))
+            error = settle(self._errors(raised))
             if error is not None:
-                note_suppressed(error, others)
                 raise error
             if raised is not None:
                 raise raised
         finally:
             raised = error = self._callback_error = None
-            others = []
 
     async def _callback(self, f: Callback) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -13,8 +13,8 @@ import trio
 from nestling._kernel._checks import check_async, check_choice, check_name, label_of
 from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._member import Member, Plan
-from nestling._kernel._node import Callback, current_node
-from nestling._kernel._outcome import add_note, first_error, is_error, note_suppressed
+from nestling._kernel._node import Callback, current_node, settle
+from nestling._kernel._outcome import add_note, is_error
 from nestling._kernel._provider import OnReturn, Provider, where
 from nestling._kernel._runnable import Primitive, Runnable
 
@@ -207,15 +207,13 @@ class WorkerHandle:
             except BaseException as cancelled:
                 # A child task raises nothing else; and it is not to hide an error.
                 raised = cancelled if raised is None else raised
-            error, others = first_error([("the worker", raised), *self._child_errors])
+            error = settle([("the worker", raised), *self._child_errors])
             if error is not None:
-                note_suppressed(error, others)
                 raise error
             if raised is not None:
                 raise raised
         finally:
             raised = error = None
-            others = []
             self._child_errors.clear()
 
 

@@ -23,9 +23,9 @@ from nestling._kernel._node import (
     current_node,
     enter_node,
     leave_node,
+    settle,
     watching_node,
 )
-from nestling._kernel._outcome import first_error, note_suppressed
 from nestling._kernel._timeouts import timeouts
 from nestling._kernel._tree import RunTree
 from nestling.app._aborter import Aborter
@@ -128,16 +128,15 @@ class Application:
                 ("the run", raised),
                 ("waiting for the end", interrupt),
             )
-            error, others = first_error(errors)
+            error = settle(errors)
             if error is not None:
-                note_suppressed(error, others)
                 raise error
             if raised is not None:
                 raise raised
         finally:
             # Whoever keeps an error keeps this frame, and the aborter keeps its error.
             del raised, interrupt, aborter, self._aborter
-            error, errors, others = None, (), []
+            error, errors = None, ()
 
     @protected
     async def _run_watched(self) -> None:

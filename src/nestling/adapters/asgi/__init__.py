@@ -35,8 +35,8 @@ from nestling._kernel._worker import worker
 
 try:
     from hypercorn.config import Config
-except ImportError as error:
-    raise MissingExtraError("asgi", "hypercorn") from error
+except ImportError as _missing:
+    raise MissingExtraError("asgi", "hypercorn") from _missing
 
 from nestling.adapters.asgi._connections import Connections
 from nestling.adapters.asgi._lifespan import Lifespan, LifespanError as LifespanError
