@@ -709,3 +709,8 @@ async def test_no_reference_cycle_keeps_an_error_of_the_callback_law_6(grace: fl
 
         with pytest.raises(OSError, match="no"):
             await timeouts(start_stop(nothing, nothing), stop=1, grace=grace).run(callback)
+
+
+def test_it_is_shown_with_its_bounds() -> None:
+    shown = repr(named("web", timeouts(nop(), start=1, stop=2.5)))
+    assert shown == "named('web', timeouts(nop(), start=1, stop=2.5, grace=0))"

@@ -185,7 +185,6 @@ class Group(ABC):
     async def _foreground(self, member: Member) -> None:
         enter_node_of(member)
         assert member.plan.foreground is not None
-        member.begun = True
         try:
             if member.scope is None:
                 await interruptible(member.plan.foreground, member)
@@ -206,8 +205,6 @@ class Group(ABC):
     async def _stop_in_task(self, member: Member) -> None:
         enter_node_of(member)
         assert member.plan.stop is not None
-        while member.plan.foreground is not None and not member.begun:
-            await trio.lowlevel.cancel_shielded_checkpoint()
         try:
             await interruptible(member.plan.stop)
         except BaseException as exception:

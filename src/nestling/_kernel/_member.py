@@ -67,7 +67,6 @@ class Member:
     Attributes:
         phase: how far it has come. A finite job that is done is still running.
         live: how many of its tasks run, its start not counted.
-        begun: its foreground has taken its first step, before which it cannot be stopped.
         node: its node in the run tree, where the group has to make one.
         scope: around the foreground, where it may have to be cancelled alone.
         failure: what its start or its foreground raised.
@@ -81,7 +80,6 @@ class Member:
     group: Group
     phase: Literal["waiting", "starting", "running", "stopping", "ended"] = "waiting"
     live: int = 0
-    begun: bool = False
     node: Node | None = None
     scope: trio.CancelScope | None = None
     failure: BaseException | None = None
