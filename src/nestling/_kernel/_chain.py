@@ -6,7 +6,6 @@ import sys
 from contextvars import ContextVar
 from functools import partial
 
-import attrs
 import trio
 
 from nestling._kernel._foreign import accept_all
@@ -59,11 +58,11 @@ def _levels(member: Composed) -> tuple[Composed, ...]:
     return member.parts if isinstance(member, _Chain) else (member,)
 
 
-@attrs.frozen(repr=False, eq=False)
 class _Chain(Composed):
     kind = "chain"
 
-    _members: tuple[Composed, ...]
+    def __init__(self, members: tuple[Composed, ...]) -> None:
+        self._members = members
 
     @property
     def parts(self) -> tuple[Composed, ...]:

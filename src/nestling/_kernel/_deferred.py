@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 
-import attrs
 import trio
 
 from nestling._kernel._checks import describe_value, label_of
@@ -35,11 +34,11 @@ def deferred(factory: Factory) -> Runnable:
     return _Deferred(factory)
 
 
-@attrs.frozen(repr=False, eq=False)
 class _Deferred(Composed):
     kind = "deferred"
 
-    _factory: Factory
+    def __init__(self, factory: Factory) -> None:
+        self._factory = factory
 
     @property
     def label(self) -> str:

@@ -112,14 +112,14 @@ class Foreign(Primitive):
         await _Guard(where(self.kind, self.label), self._run).run(member.callback)
 
 
-@attrs.define(eq=False)
 class _Guard:
     """Stands between a foreign runnable and its callback for one run."""
 
-    title: str
-    function: RunFunction
-    state: Literal["waiting", "entered", "over"] = "waiting"
-    ended: bool = False
+    def __init__(self, title: str, function: RunFunction) -> None:
+        self.title = title
+        self.function = function
+        self.state: Literal["waiting", "entered", "over"] = "waiting"
+        self.ended = False
 
     async def run(self, f: Callback) -> None:
         """Await the function with a guarded ``f``, and look at what it has done."""

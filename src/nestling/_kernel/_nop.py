@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
-
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback, claim
 from nestling._kernel._runnable import Composed, Runnable
@@ -19,7 +17,6 @@ def nop() -> Runnable:
     return _Nop()
 
 
-@attrs.frozen(repr=False, eq=False)
 class _Nop(Composed):
     kind = "nop"
 

@@ -6,9 +6,7 @@ A call or an event without an entry is an error of the caller.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Literal
-
-import attrs
+from typing import Literal, NamedTuple
 
 
 class State(Enum):
@@ -24,8 +22,7 @@ Event = Literal["start", "stop", "called back", "ended"]
 Action = Literal["spawn", "cancel", "return from callback", "none"]
 
 
-@attrs.frozen
-class Step:
+class Step(NamedTuple):
     """Where an event leads to, and what is to be done."""
 
     state: State
