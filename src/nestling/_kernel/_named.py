@@ -41,6 +41,10 @@ class _Named(Composed):
         return self.name
 
     @property
+    def is_named(self) -> bool:
+        return True
+
+    @property
     def parts(self) -> tuple[Composed, ...]:
         return self._inner.parts
 

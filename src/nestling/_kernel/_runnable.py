@@ -70,6 +70,11 @@ class Composed(ABC):
         return None
 
     @property
+    def is_named(self) -> bool:
+        """Whether `named` gave it its label."""
+        return False
+
+    @property
     def parts(self) -> tuple[Composed, ...]:
         """The runnables that it is composed of."""
         return ()

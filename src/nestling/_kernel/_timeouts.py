@@ -82,6 +82,10 @@ class _Timeouts(Composed):
         return self._inner.label
 
     @property
+    def is_named(self) -> bool:
+        return self._inner.is_named
+
+    @property
     def parts(self) -> tuple[Composed, ...]:
         return self._inner.parts
 

@@ -26,7 +26,6 @@ from typing import Any, TypeVar
 from nestling._kernel._checks import describe_value
 from nestling._kernel._foreign import accept
 from nestling._kernel._named import named
-from nestling._kernel._nop import nop
 from nestling._kernel._outcome import summary
 from nestling._kernel._runnable import Composed, Runnable
 
@@ -56,7 +55,7 @@ def load(target: str) -> Runnable:
     module = _load_file(Path(place)) if is_file else _load_module(place)
     found = _look_up(module, place, attribute)
     runnable = _accept(_make(found, target), target)
-    return runnable if _is_named(runnable) else named(attribute.rpartition(".")[2], runnable)
+    return runnable if runnable.is_named else named(attribute.rpartition(".")[2], runnable)
 
 
 def _load_module(name: str) -> ModuleType:
@@ -140,17 +139,6 @@ def _accept(value: object, target: str) -> Composed:
         return accept(value, "nestling")
     except TypeError as problem:
         raise BadTargetError(f"{target!r} is no runnable: {problem}") from None
-
-
-_NAMED = type(named("x", nop()))
-
-
-def _is_named(runnable: Composed) -> bool:
-    """Tell whether ``runnable`` has a name of its own: a combinator's label is always a name."""
-    combinators = ("chain", "parallel", "sequential", "nop")
-    return isinstance(runnable, _NAMED) or (
-        runnable.kind in combinators and runnable.label is not None
-    )
 
 
 def _guard(what: str, call: Callable[[], T]) -> T:
