@@ -47,7 +47,10 @@ def test_the_first_signal_stops_gracefully_in_order(tmp_path: Path, number: Sign
         assert program.end() == 0
     messages = [line.split(maxsplit=3)[3].strip() for line in program.lines]
     assert messages == [
+        "app: starting",
+        "app/db: starting",
         "app/db: running",
+        "app/http: starting",
         "app/http: running",
         "app: running",
         f"app: asked to stop by {number.name}",

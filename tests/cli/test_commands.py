@@ -85,7 +85,6 @@ def test_run_shows_the_traceback_at_the_level_debug(folder: Path) -> None:
     assert "Traceback (most recent call last):" in result.stderr
     assert "in 'alone'\n" in result.stderr
     assert errors(result)[-1] == "error: alone failed: OSError: [Errno 98] in use"
-    assert " DEBUG   alone: starting\n" in result.stderr
 
 
 def test_run_exits_with_1_when_the_start_takes_too_long(folder: Path) -> None:

@@ -105,3 +105,8 @@ def test_a_restart_limit_holds_the_failures_and_stays_one_when_it_is_split() -> 
     assert rest is not None
     assert type(matched) is ExceptionGroup
     assert (list(matched.exceptions), list(rest.exceptions)) == ([failures[0]], [failures[1]])
+
+
+def test_a_deadline_error_is_not_taken_for_an_error_of_the_operating_system() -> None:
+    error = StopTimeoutError("shop", 3, ("shop/db",))
+    assert (error.errno, error.strerror, error.args) == (None, None, ("shop", 3, ("shop/db",)))

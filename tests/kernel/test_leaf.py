@@ -8,7 +8,7 @@ import attrs
 import pytest
 import trio
 
-from nestling import UnexpectedReturnError, leaf, parallel
+from nestling import UnexpectedReturnError, leaf, nop, parallel
 from tests.kernel.recording import failure_of, no_cycles, no_task_left, notes_of
 
 if TYPE_CHECKING:
@@ -92,9 +92,18 @@ async def test_a_stop_that_is_cancelled_by_a_scope_of_its_own_lets_the_foregroun
     assert record.trace[-1] == "run done"
 
 
-@pytest.mark.parametrize("on_return", ["stop", "stay", "fail"])
+async def test_a_finite_job_that_is_done_stays_running_and_is_stopped(record: Recorder) -> None:
+    job = leaf(record.does("run", takes=1), record.does("stop"), on_return="stay")
+    for group in (job, parallel(job, nop())):
+        await group.run(record.does("callback", takes=2))
+        assert sorted(record.trace[:2]) == ["callback", "run"]
+        assert record.trace[2:] == ["run done", "callback done", "stop"]
+        record.trace.clear()
+
+
+@pytest.mark.parametrize("on_return", ["stop", "fail"])
 async def test_stop_is_not_called_where_the_foreground_has_ended(
-    record: Recorder, on_return: Literal["stop", "stay", "fail"]
+    record: Recorder, on_return: Literal["stop", "fail"]
 ) -> None:
     server = leaf(record.does("run", takes=1), record.does("stop"), on_return=on_return)
     if on_return == "fail":
@@ -625,3 +634,25 @@ async def test_a_foreground_has_begun_before_it_is_stopped(record: Recorder) -> 
     stopping.clear()
     await parallel(leaf(serve, shutdown), leaf(trio.sleep_forever)).run(callback)
     assert record.trace == ["serve", "shutdown", "served"] * 2
+
+
+async def test_law_3_an_error_keeps_the_context_that_it_was_raised_in() -> None:
+    async def fails_twice() -> None:
+        await trio.sleep(1)
+        try:
+            raise ValueError("first")
+        finally:
+            raise KeyError("second")
+
+    def fails() -> None:
+        raise OSError("around")
+
+    async def main() -> None:
+        try:
+            fails()
+        except OSError:
+            await leaf(fails_twice).run(trio.sleep_forever)
+
+    with pytest.raises(KeyError, match="second") as caught:
+        await main()
+    assert repr(caught.value.__context__) == "ValueError('first')"

@@ -32,13 +32,13 @@ async def fail() -> None:
 
 
 def test_each_event_is_a_line_that_begins_with_the_path(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "nestling")
+    caplog.set_level(logging.INFO, "nestling")
     run(named("app", chain(named("db", nop()), leaf(nothing))))
     assert lines(caplog) == [
-        ("DEBUG", "app", "app: starting"),
-        ("DEBUG", "app/db", "app/db: starting"),
+        ("INFO", "app", "app: starting"),
+        ("INFO", "app/db", "app/db: starting"),
         ("INFO", "app/db", "app/db: running"),
-        ("DEBUG", "app/nothing", "app/nothing: starting"),
+        ("INFO", "app/nothing", "app/nothing: starting"),
         ("INFO", "app/nothing", "app/nothing: running"),
         ("INFO", "app", "app: running"),
         ("INFO", "app", "app: stopping"),
@@ -88,7 +88,10 @@ def test_a_node_whose_start_was_cancelled_stopped_before_it_was_running(
     caplog.set_level(logging.INFO, "nestling")
     with suppress(TimeoutError):
         run(named("app", start_stop(trio.sleep_forever, nothing)), start_timeout=0)
-    assert lines(caplog) == [("INFO", "app", "app: stopped before it was running")]
+    assert lines(caplog) == [
+        ("INFO", "app", "app: starting"),
+        ("INFO", "app", "app: stopped before it was running"),
+    ]
 
 
 def test_it_logs_to_the_logger_that_it_is_given_and_then_to_no_other(
@@ -98,6 +101,7 @@ def test_it_logs_to_the_logger_that_it_is_given_and_then_to_no_other(
     run(named("app", leaf(nothing)), observers=[log_events(logging.getLogger("shop"))])
     assert lines(caplog) == []
     assert [message for _, _, message in lines(caplog, "shop")] == [
+        "app: starting",
         "app: running",
         "app: stopping",
         "app: stopped",

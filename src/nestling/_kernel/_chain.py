@@ -12,6 +12,7 @@ from nestling._kernel._foreign import accept_all
 from nestling._kernel._interrupts import protected
 from nestling._kernel._node import Callback, claim, settle
 from nestling._kernel._nop import nop
+from nestling._kernel._outcome import raise_again
 from nestling._kernel._runnable import Composed, Runnable
 
 if sys.version_info < (3, 11):
@@ -128,9 +129,9 @@ async def _in_child_task(run: Callback) -> None:
             interrupt = group.exceptions[0]
         error = settle([("waiting", interrupt), ("a dependent", outcome)])
         if error is not None:
-            raise error
+            raise_again(error)
         if outcome is not None:
-            raise outcome
+            raise_again(outcome)
     finally:
         del outcome, interrupt
         error = None

@@ -15,6 +15,8 @@ if sys.version_info < (3, 11):
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from typing_extensions import Self
+
 
 class NestlingError(Exception):
     """The base of all errors that nestling raises by itself."""
@@ -57,8 +59,14 @@ class _DeadlineError(NestlingError, TimeoutError):
 
     _verb = ""
 
+    def __new__(cls, path: str, seconds: float, stuck: Sequence[str] = ()) -> Self:
+        # OSError, above TimeoutError, would take several arguments for an errno and its text.
+        del path, seconds, stuck
+        return super().__new__(cls)
+
     def __init__(self, path: str, seconds: float, stuck: Sequence[str] = ()) -> None:
-        super().__init__(path, seconds, tuple(stuck))
+        super().__init__()
+        self.args = (path, seconds, tuple(stuck))
         self.path = path
         self.seconds = seconds
         self.stuck: tuple[str, ...] = tuple(stuck)

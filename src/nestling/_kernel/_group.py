@@ -37,6 +37,7 @@ from nestling._kernel._outcome import (
     first_error,
     forces,
     note_suppressed,
+    raise_again,
     summary,
     without_cancelled,
 )
@@ -106,7 +107,7 @@ class Group(ABC):
         try:
             self._raise_errors()
             if cancelled is not None:
-                raise cancelled
+                raise_again(cancelled)
         finally:
             cancelled = None
 
@@ -160,13 +161,13 @@ class Group(ABC):
             member.phase = "stopping"
             if member.node is not None:
                 member.node.stopping()
-            if not member.live and (plan.stop is None or plan.foreground is not None):
+            if plan.stop is not None:
+                member.live += 1
+                self.nursery.start_soon(self._stop_in_task, member, name=plan.label)
+            elif not member.live:
                 self._finish(member)
             elif plan.ask is not None:
                 plan.ask(member)
-            elif plan.stop is not None:
-                member.live += 1
-                self.nursery.start_soon(self._stop_in_task, member, name=plan.label)
             elif member.scope is not None:
                 member.scope.cancel(f"{self.where} stops {plan.name or plan.label!r}")
 
@@ -240,22 +241,21 @@ class Group(ABC):
         name = member.plan.name or member.plan.label
         if self.stopping:
             self._finish(member)
-        elif member.phase == "starting":
+        elif member.phase == "starting" and member.plan.is_node:
             problem = f"{name!r} ended before it was running"
             self._failed(member, ExitedBeforeRunningError(problem))
         elif member.plan.on_return == "fail":
             problem = f"{name!r} returned before it was stopped"
             self._failed(member, UnexpectedReturnError(problem))
         elif member.plan.on_return == "stop":
-            if self.not_running:
-                problem = f"{name!r} ended before all members of its group were running"
-                self._failed(member, ExitedBeforeRunningError(problem))
-            else:
-                self._ends_the_group(member, "has returned")
-                self._finish(member)
+            # Whether it was the first or the last to be ready is chance: it ends the group alike.
+            self._provider.may_end_early()
+            self._ends_the_group(member, "has returned")
+            self._finish(member)
 
     def member_ends(self, member: Member) -> None:
         """Note that a member can no longer run, although it has not ended yet."""
+        self._provider.may_end_early()
         self._ends_the_group(member, "is ending")
 
     def _ends_the_group(self, member: Member, reason: str) -> None:
@@ -305,7 +305,7 @@ class Group(ABC):
             if interrupt is not None:
                 pairs = zip(names, errors, strict=True)
                 note_suppressed(interrupt, [pair for pair in pairs if pair[1] is not interrupt])
-                raise interrupt
+                raise_again(interrupt)
             raise BaseExceptionGroup(self._message(names), [*errors])
         finally:
             errors.clear()

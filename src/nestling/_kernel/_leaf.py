@@ -27,7 +27,8 @@ def leaf(
         run: the foreground.
         stop: for a graceful stop it is awaited; then ``run`` is expected to return by itself. A
             ``stop`` that raises, or is cancelled, cancels ``run``. Without it ``run`` is
-            cancelled. It is not called where ``run`` has already ended.
+            cancelled. It is not called where ``run`` has already ended, unless that has left the
+            node running (``"stay"``).
         on_return: what it means if ``run`` returns before it is stopped. ``"stop"``: the callback
             is cancelled, and the runnable ends without an error. ``"stay"``: nothing; a finite
             job is done and its node stays running. ``"fail"``: as for ``"stop"``, and

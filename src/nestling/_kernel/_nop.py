@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import trio
+
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback, claim
 from nestling._kernel._runnable import Composed, Runnable
@@ -21,6 +23,7 @@ class _Nop(Composed):
     kind = "nop"
 
     async def run(self, f: Callback, /) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
         claim()
         await f()
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import NoReturn, cast
 
 import trio
 
@@ -128,6 +128,20 @@ def _notes_in(exception: BaseException, chosen: BaseException) -> list[str]:
         return list(notes(exception))
     group = cast("BaseExceptionGroup[BaseException]", exception)
     return [*notes(group), *(note for each in group.exceptions for note in _notes_in(each, chosen))]
+
+
+def raise_again(error: BaseException) -> NoReturn:
+    """Raise an exception that was caught before, and leave its ``__context__`` as it was.
+
+    A plain ``raise`` would put what is being handled around in its place, and lose the error that
+    was there. trio's nurseries do the same.
+    """
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        error.__context__ = context
+        del error, context
 
 
 def has_cause(error: BaseException, cause: BaseException) -> bool:

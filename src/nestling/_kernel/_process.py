@@ -13,6 +13,7 @@ from nestling._kernel._node import settle
 from nestling._kernel._outcome import (
     forces,
     is_error,
+    raise_again,
     without_cancelled,
 )
 from nestling._kernel._runnable import Runnable
@@ -138,9 +139,9 @@ class Process:
                     await self._ended.wait()
             error = settle([("the process", self._error), ("waiting", raised)])
             if error is not None:
-                raise error
+                raise_again(error)
             if raised is not None:
-                raise raised
+                raise_again(raised)
         finally:
             raised = error = None
 

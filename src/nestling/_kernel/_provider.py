@@ -18,7 +18,8 @@ stopping   cancelled from outside    reaches the stop function and the provider 
 stopping   forced by an interrupt    the provider is cancelled; the stop function runs cancelled
 =========  ========================  ===========================================================
 
-A provider that has ended by itself is not stopped: its stop function is not called.
+A provider that has ended by itself is not stopped: its stop function is not called. But a finite
+job that is done stays running (``on_return="stay"``), and is stopped like any other.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from nestling._kernel._outcome import (
     forces,
     is_error,
     note_suppressed,
+    raise_again,
     set_cause,
     summary,
 )
@@ -77,6 +79,7 @@ class Provider:
         "_failure",
         "_kind",
         "_label",
+        "_may_end_early",
         "_node",
         "_on_return",
         "_provide",
@@ -108,6 +111,7 @@ class Provider:
         self._callback_scope = trio.CancelScope()
         self._stopping = False
         self._begun = False
+        self._may_end_early = False
         self._ended = False
         self._failed_first = False
         self._failure: BaseException | None = None
@@ -118,6 +122,10 @@ class Provider:
             self._ready = True
             self._scope.shield = True
             self._settled.set()
+
+    def may_end_early(self) -> None:
+        """Let it end before it was ready, without that being an error."""
+        self._may_end_early = True
 
     def cancel_callback(self, reason: str) -> None:
         """Cancel the callback, since what it depends on has failed or ended."""
@@ -211,8 +219,7 @@ class Provider:
         while not self._begun:
             # What has not begun cannot be stopped: it would not notice.
             await trio.lowlevel.cancel_shielded_checkpoint()
-        ended_by_itself = self._ended and (self._failure is None or is_error(self._failure))
-        if self._stop is not None and not ended_by_itself:
+        if self._stop is not None and not self._ended_by_itself:
             try:
                 await interruptible(self._stop)
             except BaseException as exception:
@@ -220,6 +227,13 @@ class Provider:
                 self._scope.cancel(problem)
                 return exception
         return None
+
+    @property
+    def _ended_by_itself(self) -> bool:
+        """Whether it has ended without being cancelled, and does not stay running either."""
+        if not self._ended:
+            return False
+        return self._on_return != "stay" if self._failure is None else is_error(self._failure)
 
     async def _finish(
         self,
@@ -244,16 +258,16 @@ class Provider:
                     others = [pair for pair in others if pair[1] is not failure]
                 note_suppressed(error, others)
                 suppress(other for _, other in others)
-                raise error
+                raise_again(error)
             if callback is not None:
-                raise callback
+                raise_again(callback)
             await trio.lowlevel.checkpoint_if_cancelled()
             # A Cancelled without a cancelled scope around: somebody has kept it and raised it here.
             if stop is not None:
-                raise stop
+                raise_again(stop)
             if failure is not None:
-                raise failure
-            if not self._ready:
+                raise_again(failure)
+            if not self._ready and not self._may_end_early:
                 raise ExitedBeforeRunningError(f"{self._where} ended before it was running")
         finally:
             del callback, stop, interrupt, failure, error, others

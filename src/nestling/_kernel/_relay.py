@@ -33,6 +33,7 @@ from nestling._kernel._node import Callback, settle
 from nestling._kernel._outcome import (
     forces,
     is_error,
+    raise_again,
     without_cancelled,
 )
 
@@ -104,9 +105,9 @@ class Relay:
                 interrupt = group.exceptions[0]
             error = settle([*self.outcome(raised), ("waiting for the end", interrupt)])
             if error is not None:
-                raise error
+                raise_again(error)
             if raised is not None:
-                raise raised
+                raise_again(raised)
             if self._callback_scope.cancel_called:
                 await trio.lowlevel.checkpoint_if_cancelled()
         finally:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from nestling._kernel._node import settle
-from nestling._kernel._outcome import is_error
+from nestling._kernel._outcome import is_error, raise_again
 from nestling._kernel._process import Process
 from nestling._kernel._runnable import Runnable
 from nestling._kernel._states import State
@@ -57,9 +57,9 @@ async def running(r: Runnable, *, name: str | None = None) -> AsyncGenerator[Pro
         body = ("the body", None if took_over else raised)
         chosen = settle([body, ("the run", error), ("waiting", interrupt)])
         if chosen is not None:
-            raise chosen
+            raise_again(chosen)
         if raised is not None and not is_error(raised):
-            raise raised
+            raise_again(raised)
         # What was forced from outside after the body was left is not to look like a plain stop.
         await trio.lowlevel.checkpoint_if_cancelled()
     finally:
@@ -112,6 +112,6 @@ class _AroundBody(Process):
         if error is not None:
             self.took_over = True
             try:
-                raise error
+                raise_again(error)
             finally:
                 del error

@@ -11,7 +11,7 @@ from nestling._kernel._checks import check_async, label_of
 from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback, settle
-from nestling._kernel._outcome import forces
+from nestling._kernel._outcome import forces, raise_again
 from nestling._kernel._provider import where
 from nestling._kernel._runnable import Composed, Primitive
 
@@ -62,10 +62,10 @@ class _StartStop(Primitive):
         try:
             error = settle([("the callback", callback), ("the stop function", stop)])
             if error is not None:
-                raise error
+                raise_again(error)
             for cancelled in (callback, stop):
                 if cancelled is not None:
-                    raise cancelled
+                    raise_again(cancelled)
         finally:
             callback = stop = error = cancelled = None
 

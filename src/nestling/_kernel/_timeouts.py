@@ -38,6 +38,7 @@ from nestling._kernel._node import (
     settle,
     watching_node,
 )
+from nestling._kernel._outcome import raise_again
 from nestling._kernel._relay import Relay, Run
 from nestling._kernel._runnable import Composed, Runnable
 from nestling._kernel._tree import RunTree
@@ -139,9 +140,9 @@ class _Timed:
                 leave_node(token)
             error = settle(self._errors(raised))
             if error is not None:
-                raise error
+                raise_again(error)
             if raised is not None:
-                raise raised
+                raise_again(raised)
         finally:
             raised = error = self._callback_error = None
 

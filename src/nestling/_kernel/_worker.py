@@ -14,7 +14,7 @@ from nestling._kernel._checks import check_async, check_choice, check_name, labe
 from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._member import Member, Plan
 from nestling._kernel._node import Callback, current_node, settle
-from nestling._kernel._outcome import add_note, is_error
+from nestling._kernel._outcome import add_note, is_error, raise_again
 from nestling._kernel._provider import OnReturn, Provider, where
 from nestling._kernel._runnable import Primitive, Runnable
 
@@ -209,9 +209,9 @@ class WorkerHandle:
                 raised = cancelled if raised is None else raised
             error = settle([("the worker", raised), *self._child_errors])
             if error is not None:
-                raise error
+                raise_again(error)
             if raised is not None:
-                raise raised
+                raise_again(raised)
         finally:
             raised = error = None
             self._child_errors.clear()

@@ -26,6 +26,7 @@ from nestling._kernel._node import (
     settle,
     watching_node,
 )
+from nestling._kernel._outcome import raise_again
 from nestling._kernel._timeouts import timeouts
 from nestling._kernel._tree import RunTree
 from nestling.app._aborter import Aborter
@@ -130,9 +131,9 @@ class Application:
             )
             error = settle(errors)
             if error is not None:
-                raise error
+                raise_again(error)
             if raised is not None:
-                raise raised
+                raise_again(raised)
         finally:
             # Whoever keeps an error keeps this frame, and the aborter keeps its error.
             del raised, interrupt, aborter, self._aborter

@@ -3,7 +3,7 @@
 ========================  =======  ========================================
 event                     level    message
 ========================  =======  ========================================
-Starting                  DEBUG    ``shop/http: starting``
+Starting                  INFO     ``shop/http: starting``
 Running                   INFO     ``shop/http: running``
 Stopping                  INFO     ``shop/http: stopping``
 Stopped                   INFO     ``shop/http: stopped``
@@ -49,7 +49,7 @@ class LogEvents:
     def __call__(self, event: Event) -> None:
         """Log an event."""
         if isinstance(event, Starting):
-            self._write(logging.DEBUG, event, "starting")
+            self._write(logging.INFO, event, "starting")
         elif isinstance(event, Running):
             self._ran.add(event.node)
             self._write(logging.INFO, event, "running")
