@@ -65,8 +65,7 @@ class _DeadlineError(NestlingError, TimeoutError):
         return super().__new__(cls)
 
     def __init__(self, path: str, seconds: float, stuck: Sequence[str] = ()) -> None:
-        super().__init__()
-        self.args = (path, seconds, tuple(stuck))
+        BaseException.__init__(self, path, seconds, tuple(stuck))  # OSError's would do nothing
         self.path = path
         self.seconds = seconds
         self.stuck: tuple[str, ...] = tuple(stuck)
