@@ -159,12 +159,15 @@ def test_a_missing_attribute_is_named_and_one_like_it_is_proposed(folder: Path) 
 @pytest.mark.parametrize(
     ("attribute", "text"),
     [
-        ("number", "'bad:number' is no runnable: nestling() takes runnables"),
+        (
+            "number",
+            "'bad:number' must be a runnable, an object with 'async def run(self, f)', not 3 (int)",
+        ),
         ("needs", "'bad:needs' is a function with arguments; a target is called without any"),
         ("returns_nothing", "'bad:returns_nothing' is a function that returned None"),
         ("coroutine", "'bad:coroutine' is an async function"),
-        ("Server", "'bad:Server' is no runnable: "),
-        ("sync", "'bad:sync' is no runnable: "),
+        ("Server", "'bad:Server' must be a runnable, "),
+        ("sync", "'bad:sync' must be a runnable: "),
         ("lazy.app", "reading 'app' of 'bad.lazy' failed: OSError: not yet ("),
         ("fails", "calling 'bad:fails' failed: ValueError: first line second line ("),
     ],

@@ -65,13 +65,6 @@ def test_of_one_runnable_it_is_that_one_law_5() -> None:
     assert chain(one) is one
 
 
-def test_it_takes_runnables_only() -> None:
-    with pytest.raises(TypeError, match=r"chain\(\) takes runnables"):
-        chain(nop(), nothing)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"chain\(\) takes runnables"):
-        chain(42)  # type: ignore[arg-type]
-
-
 def test_a_chain_in_a_chain_is_one_chain() -> None:
     a, b, c = (leaf(trio.sleep_forever) for _ in range(3))
     flat = repr(chain(a, b, c))

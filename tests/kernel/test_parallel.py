@@ -79,13 +79,6 @@ def test_of_one_runnable_it_is_that_one_law_5() -> None:
     assert parallel(one) is one
 
 
-def test_it_takes_runnables_only() -> None:
-    with pytest.raises(TypeError, match=r"parallel\(\) takes runnables"):
-        parallel(nop(), body)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"parallel\(\) takes runnables"):
-        parallel(42)  # type: ignore[arg-type]
-
-
 # Each kind of member
 
 

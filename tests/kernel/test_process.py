@@ -79,19 +79,6 @@ async def _start_whatever_comes(process: Process) -> None:
         await process.start()
 
 
-def test_it_needs_a_nursery_a_runnable_and_a_proper_name() -> None:
-    with pytest.raises(TypeError, match="nursery must be a trio nursery, not 42"):
-        Process(42, nop())  # type: ignore[arg-type]
-
-
-async def test_it_takes_runnables_and_names_only() -> None:
-    async with trio.open_nursery() as nursery:
-        with pytest.raises(TypeError, match=r"Process\(\) takes runnables"):
-            Process(nursery, 42)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="name must be a non-empty string"):
-            Process(nursery, nop(), name="a/b")
-
-
 async def test_it_shows_its_name_and_state(record: Recorder) -> None:
     async with trio.open_nursery() as nursery:
         process = Process(nursery, slow(record), name="db")

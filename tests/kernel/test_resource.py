@@ -365,7 +365,7 @@ async def no_manager() -> str:
     ("factory", "shown"),
     [
         (lambda: "text", r"'text' \(str\)"),
-        (no_manager, "'no_manager'"),
+        (lambda: no_manager(), "'no_manager'"),  # noqa: PLW0108
         (lambda: None, r"None \(NoneType\)"),
     ],
 )

@@ -13,6 +13,7 @@ import trio.testing
 from nestling import (
     Callback,
     ExitedBeforeRunningError,
+    InvalidStateError,
     Process,
     Runnable,
     State,
@@ -61,12 +62,6 @@ async def test_the_body_stays_in_its_task() -> None:
     task = trio.lowlevel.current_task()
     async with running(leaf(trio.sleep_forever)):
         assert trio.lowlevel.current_task() is task
-
-
-async def test_what_it_runs_must_be_a_runnable() -> None:
-    with pytest.raises(TypeError, match=r"takes runnables"):
-        async with running(42):  # type: ignore[arg-type]
-            raise AssertionError("not reached")
 
 
 async def test_an_error_of_the_start_comes_out_bare(record: Recorder) -> None:
@@ -259,6 +254,86 @@ async def test_where_a_stop_and_then_the_body_fail_the_error_of_the_stop_is_a_no
                 await process.stop()
             raise ValueError("body")
     assert notes_of(caught.value) == ["the run failed as well: OSError: disk full"]
+
+
+# Stopped by another task
+
+
+async def test_a_stop_from_another_task_cancels_the_body_first_law_1(record: Recorder) -> None:
+    async def stop(process: Process) -> None:
+        await trio.sleep(1)
+        await process.stop()
+
+    async with trio.open_nursery() as nursery:
+        async with running(pair(record, "db"), name="db") as process:
+            nursery.start_soon(stop, process)
+            await record.forever("body", last=2)()
+        record("after")
+    order = ["body", "body cancelled", "body gone", "db stop", "db stop done", "after"]
+    assert record.trace == ["db start", *order]
+    assert record.reasons["body"] == "'db' is asked to stop"
+    assert trio.current_time() == 4
+
+
+async def test_a_stop_from_another_task_that_is_cancelled_forces_after_the_body_law_1(
+    record: Recorder,
+) -> None:
+    async with trio.open_nursery() as nursery, running(pair(record, "db")) as process:
+        nursery.start_soon(process.stop)
+        nursery.cancel_scope.deadline = 1
+        with trio.CancelScope(shield=True):
+            await record.does("body", takes=2)()
+    assert record.trace[1:] == ["body", "body done", "db stop", "db stop cancelled"]
+
+
+async def test_a_stop_from_a_task_of_the_body_lets_the_body_go_on(record: Recorder) -> None:
+    async def stop(process: Process) -> None:
+        async with trio.open_nursery() as deeper:
+            deeper.start_soon(process.stop)
+
+    async with running(pair(record, "db")) as process:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop, process)
+        record("body goes on")
+    assert record.trace == ["db start", "db stop", "db stop done", "body goes on"]
+
+
+async def test_a_body_that_is_cancelled_by_a_stop_may_wait_for_it_in_turn(
+    record: Recorder,
+) -> None:
+    async def body(process: Process) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await process.stop()
+            record("body gone")
+
+    async with trio.open_nursery() as nursery, running(pair(record, "db")) as process:
+        nursery.start_soon(process.stop)
+        await body(process)
+    assert record.trace == ["db start", "db stop", "db stop done", "body gone"]
+
+
+async def test_it_cannot_be_stopped_from_inside_of_it(record: Recorder) -> None:
+    processes: list[Process] = []
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop)
+
+    async def stop() -> None:
+        await trio.sleep(1)
+        with pytest.raises(InvalidStateError, match="cannot stop 'db' from inside of it: it would"):
+            await processes[0].stop()
+        record("refused")
+
+    async with running(
+        chain(pair(record, "db"), leaf(run, on_return="stay")), name="db"
+    ) as process:
+        processes.append(process)
+        await trio.sleep(2)
+    assert record.trace == ["db start", "refused", "db stop", "db stop done"]
 
 
 # Cancelled from outside

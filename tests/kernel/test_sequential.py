@@ -123,19 +123,6 @@ def test_of_one_runnable_it_is_that_one_law_5() -> None:
     assert sequential(one, stop_order="reverse") is one
 
 
-def test_it_takes_runnables_only() -> None:
-    with pytest.raises(TypeError, match=r"sequential\(\) takes runnables"):
-        sequential(nop(), nothing)  # type: ignore[arg-type]
-
-
-def test_it_takes_known_stop_orders_only() -> None:
-    with pytest.raises(ValueError, match="stop_order must be one of 'forward', 'reverse'"):
-        sequential(
-            nop(),
-            stop_order="backward",  # type: ignore[arg-type]
-        )
-
-
 # Starting
 
 

@@ -87,6 +87,26 @@ async def test_its_value_is_what_started_was_called_with_while_it_runs(
     assert "value: port 8000" in record.trace
 
 
+@either_way
+async def test_the_value_of_a_finite_job_stays_until_its_node_stops(
+    around: Callable[[Runnable], Runnable],
+) -> None:
+    async def load(*, task_status: trio.TaskStatus[str]) -> None:
+        task_status.started("loaded")
+
+    loader = service(load, on_return="stay")
+
+    async def callback() -> None:
+        await trio.sleep(1)
+        assert loader.value == "loaded"
+        with pytest.raises(InvalidStateError, match="it is running"):
+            await loader.run(trio.sleep_forever)
+
+    await around(loader).run(callback)
+    with pytest.raises(NotRunningError):
+        _ = loader.value
+
+
 async def test_none_is_a_value_as_any_other(record: Recorder) -> None:
     server = serving(record)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 import trio
@@ -17,10 +17,10 @@ from nestling import (
 from tests.kernel.recording import failure_of, no_cycles, no_task_left, notes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from nestling import Runnable
-    from tests.kernel.recording import AsyncFunction, Recorder
+    from tests.kernel.recording import Recorder
 
 
 def alone(r: Runnable) -> Runnable:
@@ -391,20 +391,6 @@ async def test_law_4_an_interrupt_of_a_child_task_comes_out_bare(record: Recorde
     error = await failure_of(worker(work), record.forever("callback"))
     assert isinstance(error, SystemExit)
     assert notes_of(error) == ["in 'work[0]'", "the worker failed as well: OSError: worker"]
-
-
-async def test_start_soon_checks_what_it_gets(record: Recorder) -> None:
-    async def work(handle: WorkerHandle) -> None:
-        with pytest.raises(TypeError, match="fn must be an async function, not 5"):
-            handle.start_soon(cast("AsyncFunction", 5))
-        with pytest.raises(TypeError, match="fn is called with one argument, but"):
-            handle.start_soon(cast("Callable[[int], Awaitable[None]]", record.does("child")), 5)
-        with pytest.raises(ValueError, match="name must be a non-empty string without '/'"):
-            handle.start_soon(record.does("child"), name="a/b")
-        handle.ready()
-
-    await worker(work).run(trio.sleep_forever)
-    assert record.trace == []
 
 
 async def test_law_6_no_reference_cycle_keeps_the_error() -> None:

@@ -9,6 +9,7 @@ from functools import partial
 import trio
 
 from nestling._kernel._foreign import accept_all
+from nestling._kernel._functions import call
 from nestling._kernel._interrupts import protected
 from nestling._kernel._node import Callback, claim, settle
 from nestling._kernel._nop import nop
@@ -101,7 +102,7 @@ async def _call_back(f: Callback) -> None:
         return
     token = _callbacks.set((task, depth + 1))
     try:
-        await f()
+        await call(f)
     finally:
         _callbacks.reset(token)
 

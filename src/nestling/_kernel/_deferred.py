@@ -9,6 +9,7 @@ import trio
 
 from nestling._kernel._checks import describe_value, label_of
 from nestling._kernel._foreign import accept
+from nestling._kernel._functions import check_arity
 from nestling._kernel._node import Callback
 from nestling._kernel._runnable import Composed, Runnable
 
@@ -29,8 +30,10 @@ def deferred(factory: Factory) -> Runnable:
     """
     if not callable(factory):
         raise TypeError(
-            f"factory must be a function that returns a runnable, not {describe_value(factory)}"
+            f"factory of deferred() must be a function that returns a runnable, "
+            f"not {describe_value(factory)}"
         )
+    check_arity(factory, "factory of deferred()", 0)
     return _Deferred(factory)
 
 
@@ -49,4 +52,4 @@ class _Deferred(Composed):
         made = self._factory()
         if inspect.isawaitable(made):
             made = await made
-        await accept(made, f"the factory {self.label!r} of deferred").run(f)
+        await accept(made, f"what deferred({self.label!r}) has built").run(f)

@@ -22,12 +22,13 @@ from typing import Literal
 import attrs
 import trio
 
-from nestling._kernel._checks import check_async, describe_value, label_of
+from nestling._kernel._checks import describe_value, label_of
 from nestling._kernel._errors import (
     CallbackReusedError,
     ExitedBeforeRunningError,
     InvalidStateError,
 )
+from nestling._kernel._functions import call, check_async
 from nestling._kernel._member import Member, Plan, return_from_callback
 from nestling._kernel._node import Callback
 from nestling._kernel._provider import where
@@ -43,6 +44,10 @@ def runnable(fn: RunFunction) -> Runnable:
     For what does not fit `leaf`, `start_stop`, `service`, `worker` or `resource`. Usable as a
     decorator. ``fn(f)`` is to await ``f()`` once, when it is ready, and to tear down afterwards.
 
+    A cancellation from outside reaches ``f`` first, and ``fn`` when that is over. A shield sees to
+    that, so that `trio.current_effective_deadline` does not show ``f`` the deadlines further out;
+    they hold all the same.
+
     Example::
 
         @runnable
@@ -54,32 +59,43 @@ def runnable(fn: RunFunction) -> Runnable:
     Raises, when it runs, what ``fn`` raises; `ExitedBeforeRunningError` if it returns without
     having called back, and `CallbackReusedError` if it calls back twice, or after its end.
     """
-    check_async(fn, "fn", arity=1)
+    check_async(fn, "fn of runnable()", arity=1)
     return Foreign(fn, label_of(fn))
 
 
-def accept(value: object, combinator: str) -> Composed:
+def accept(value: object, argument: str) -> Composed:
     """Return ``value`` as something that the kernel can compose, or refuse it.
+
+    Args:
+        value: what was handed over.
+        argument: as what, such as ``r of named('db')``.
 
     Raises:
         TypeError: ``value`` is not a runnable.
     """
     if isinstance(value, Composed):
         return value
-    expected = f"{combinator}() takes runnables, objects with 'async def run(self, f)'"
+    expected = f"{argument} must be a runnable, an object with 'async def run(self, f)'"
     if isinstance(value, type):
         raise TypeError(f"{expected}, not the class {describe_value(value)}: pass an instance")
     if not isinstance(value, Runnable):
         hint = "; make one of a function by leaf(), service() or runnable()"
         raise TypeError(f"{expected}, not {describe_value(value)}{hint if callable(value) else ''}")
     name = type(value).__name__
-    check_async(value.run, f"{combinator}() takes runnables: {name}.run", arity=1)
+    check_async(value.run, f"{argument} must be a runnable: {name}.run", arity=1)
     return Foreign(value.run, name)
 
 
 def accept_all(combinator: str, values: Sequence[object]) -> tuple[Composed, ...]:
-    """Return all ``values`` as something that the kernel can compose, or refuse them."""
-    return tuple([accept(value, combinator) for value in values])
+    """Return all arguments of a combinator as something that the kernel can compose."""
+    return tuple(
+        [
+            value
+            if isinstance(value, Composed)
+            else accept(value, f"argument {number} of {combinator}()")
+            for number, value in enumerate(values, 1)
+        ]
+    )
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -124,7 +140,7 @@ class _Guard:
     async def run(self, f: Callback) -> None:
         """Await the function with a guarded ``f``, and look at what it has done."""
         try:
-            await self.function(partial(self._call_back, f))
+            await call(self.function, partial(self._call_back, f))
         finally:
             self.ended = True
         if self.state == "waiting":

@@ -33,7 +33,7 @@ from nestling._kernel._node import (
     enter_node,
 )
 from nestling._kernel._outcome import (
-    add_note,
+    add_signature,
     first_error,
     forces,
     note_suppressed,
@@ -296,7 +296,7 @@ class Group(ABC):
             if error is not None:
                 note_suppressed(error, others)
                 if member.plan.name is not None:
-                    add_note(error, f"in {member.plan.name!r}")
+                    add_signature(error, member.plan.name)
                 names.append(member.plan.name or member.plan.label)
                 errors.append(error)
             member.failure = member.stop_failure = None

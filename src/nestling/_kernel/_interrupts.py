@@ -8,9 +8,11 @@ that an endless loop in it can still be interrupted.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import trio
+
+from nestling._kernel._functions import call
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
@@ -25,8 +27,4 @@ async def interruptible(
     function: Callable[[Unpack[Arguments]], Awaitable[object]], *args: Unpack[Arguments]
 ) -> None:
     """Await ``function(*args)``, open to KeyboardInterrupt."""
-    awaitable = function(*args)
-    if cast("object", awaitable) is None:
-        name = getattr(function, "__qualname__", repr(function))
-        raise TypeError(f"{name!r} returned None, not an awaitable: it must be an async function")
-    await awaitable
+    await call(function, *args)

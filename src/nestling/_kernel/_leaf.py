@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from nestling._kernel._checks import check_async, check_choice, label_of
+from nestling._kernel._checks import check_choice, label_of
+from nestling._kernel._functions import check_async
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback
 from nestling._kernel._provider import OnReturn, Provider
@@ -43,10 +44,11 @@ def leaf(
 
     The idea, and the order of the errors, are those of ``Leaf`` in go.pact.im/x/process.
     """
-    check_async(run, "run")
+    check_async(run, "run of leaf()")
+    asked = f"leaf({label_of(run)!r})"
     if stop is not None:
-        check_async(stop, "stop")
-    check_choice(on_return, "on_return", ("stop", "stay", "fail"))
+        check_async(stop, f"stop of {asked}")
+    check_choice(on_return, f"on_return of {asked}", ("stop", "stay", "fail"))
     return _Leaf(run, stop, on_return)
 
 

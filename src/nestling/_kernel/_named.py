@@ -26,8 +26,9 @@ def named(name: str, r: Runnable) -> Runnable:
 
         shop = named("shop", chain(named("db", db), named("http", http)))    # shop/db, shop/http
     """
-    inner = accept(r, "named")
-    return _Named(check_name(name), inner, inner.kind)
+    check_name(name, "name of named()")
+    inner = accept(r, f"r of named({name!r})")
+    return _Named(name, inner, inner.kind)
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -50,7 +51,7 @@ class _Named(Composed):
 
     async def run(self, f: Callback, /) -> None:
         node = child_node(current_node(), self.name, self.kind)
-        await run_in(node, self._inner.run, f, note=f"in {self.name!r}")
+        await run_in(node, self._inner.run, f, sign=True)
 
     def plan(self) -> Plan:
         plan = self._inner.plan()

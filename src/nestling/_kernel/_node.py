@@ -30,8 +30,10 @@ import attrs
 import trio
 
 from nestling._kernel._events import Event, Observer, Running, Starting, Stopped, Stopping
+from nestling._kernel._functions import call
 from nestling._kernel._outcome import (
-    add_note,
+    Signature,
+    add_signature,
     first_error,
     is_error,
     note_suppressed,
@@ -148,6 +150,17 @@ def watching_node(parent: Node | None, observer: Observer) -> Node:
     return Node(parent.path, parent.kind, late, both, parent.claimed, stands_in, parent.suppressed)
 
 
+def unwatched_node(label: str, kind: str) -> Node:
+    """Make a stand-in for the current node in which nobody watches, or else a node of its own.
+
+    What runs there is one node to the outside, whatever it is made of.
+    """
+    node = _current.get()
+    if node is None or not node.path:
+        return Node(label, kind, claimed=True)
+    return attrs.evolve(node, observer=None, watchers=None, claimed=True)
+
+
 def _both(outer: Observer, inner: Observer) -> Observer:
     def observe(event: Event) -> None:
         try:
@@ -209,12 +222,13 @@ async def run_in(
     node: Node,
     run: Callable[[Callback], Awaitable[object]],
     f: Callback,
-    note: str | None = None,
+    sign: bool = False,
 ) -> None:
     """Run ``run(f)`` as ``node``, reporting its life. The callback runs outside of the node.
 
-    ``note`` is left on the node's own errors, and on an error of the callback that no other node
-    has signed: so the notes of an error, read backwards, are the path of where it was raised.
+    To ``sign`` is to leave the node's name on its own errors, and on an error of the callback that
+    no other node has signed: so the notes of an error, read backwards, are the path of where it was
+    raised.
     """
     passing: list[BaseException] = []
     outer = _current.get()
@@ -223,7 +237,7 @@ async def run_in(
         token = _current.set(outer)
         node.running()
         try:
-            await f()
+            await call(f)
         except BaseException as exception:
             passing.append(exception)
             node.stopping(exception)
@@ -240,8 +254,8 @@ async def run_in(
     except BaseException as exception:
         own = all(exception is not other for other in passing)
         node.stopped(exception if own else None)
-        if note is not None and is_error(exception) and (own or not _is_signed(exception)):
-            add_note(exception, note)
+        if sign and is_error(exception) and (own or not _is_signed(exception)):
+            add_signature(exception, node.name)
         raise
     else:
         node.stopped()
@@ -252,7 +266,7 @@ async def run_in(
 
 def _is_signed(exception: BaseException) -> bool:
     """Tell whether a node has left its name on ``exception``, or on one of its members."""
-    if any(note.startswith("in '") for note in notes(exception)):
+    if any(isinstance(note, Signature) for note in notes(exception)):
         return True
     if not isinstance(exception, BaseExceptionGroup):
         return False

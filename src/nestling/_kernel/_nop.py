@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from nestling._kernel._functions import call
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback, claim
 from nestling._kernel._runnable import Composed, Runnable
@@ -25,7 +26,7 @@ class _Nop(Composed):
     async def run(self, f: Callback, /) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         claim()
-        await f()
+        await call(f)
 
     def plan(self) -> Plan:
         return Plan(label=self.kind, kind=self.kind, is_node=False)

@@ -23,7 +23,17 @@ import trio
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-_AS_WELL = " failed as well: "
+
+class Signature(str):
+    """The note of a node that an error has come from, or has passed through."""
+
+    __slots__ = ()
+
+
+class Suppressed(str):
+    """The note for an error that another one hides."""
+
+    __slots__ = ()
 
 
 def without_cancelled(exception: BaseException | None) -> BaseException | None:
@@ -54,6 +64,11 @@ def add_note(exception: BaseException, note: str) -> None:
         exception.add_note(note)
     else:
         vars(exception)["__notes__"] = [*notes(exception), note]
+
+
+def add_signature(exception: BaseException, name: str) -> None:
+    """Note the name of a node on an error of it."""
+    add_note(exception, Signature(f"in {name!r}"))
 
 
 def notes(exception: BaseException) -> Sequence[str]:
@@ -115,9 +130,9 @@ def _with_causes(exception: BaseException) -> str:
 def note_suppressed(chosen: BaseException, others: Iterable[tuple[str, BaseException]]) -> None:
     """Leave a note on ``chosen`` for each error that it hides, and for what those have hidden."""
     for source, error in others:
-        add_note(chosen, f"{source}{_AS_WELL}{_with_causes(error)}")
+        add_note(chosen, Suppressed(f"{source} failed as well: {_with_causes(error)}"))
         for note in _notes_in(error, chosen):
-            if _AS_WELL in note:
+            if isinstance(note, Suppressed):
                 add_note(chosen, note)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import trio
 
 from nestling._kernel._checks import check_name, check_nursery
@@ -44,15 +46,19 @@ class Process:
     """
 
     def __init__(self, nursery: trio.Nursery, r: Runnable, *, name: str | None = None) -> None:
-        check_nursery(nursery)
-        composed = accept(r, "Process")
-        self._runnable = composed if name is None else accept(named(name, r), "Process")
-        self._name = check_name(name) if name is not None else composed.label or composed.kind
+        check_nursery(nursery, "nursery of Process()")
+        composed = accept(r, "r of Process()")
+        if name is not None:
+            check_name(name, "name of Process()")
+            composed = accept(named(name, r), "r of Process()")
+        self._runnable = composed
+        self._name = composed.label or composed.kind
         self._nursery = nursery
         self._state = State.INITIAL
         self._stopping = False
         self._ran = False
         self._error: BaseException | None = None
+        self._task: trio.lowlevel.Task | None = None
         self._scope = trio.CancelScope()
         self._settled = trio.Event()
         self._asked = trio.Event()
@@ -91,6 +97,7 @@ class Process:
         try:
             self._nursery.start_soon(self._run, name=self._name)
         except RuntimeError as closed:
+            self._step("ended", "end")
             self._end()
             raise InvalidStateError(
                 f"cannot start {self._name!r}: its nursery is closed"
@@ -102,13 +109,20 @@ class Process:
     async def stop(self) -> None:
         """Stop the process gracefully, and wait for its end.
 
+        Not from inside of it: what waits there would keep it from ending.
+
         Before it was started, this prevents any start; while it starts, it cancels the start-up. If
         this call is cancelled or times out, the stop is forced, and its end is waited for.
 
         Raises:
-            InvalidStateError: it is stopped already.
+            InvalidStateError: it is stopped already, or this is called from inside of it.
             BaseException: what the process failed with.
         """
+        if any(task is self._task for task in tasks_around(trio.lowlevel.current_task())):
+            raise InvalidStateError(
+                f"cannot stop {self._name!r} from inside of it: it would wait for its own end; "
+                f"return, raise, or stop it from another task"
+            )
         action = self._step("stop", "stop").action
         self._stopping = True
         if action == "none":
@@ -131,10 +145,7 @@ class Process:
                 await event.wait()
             except BaseException as exception:
                 raised = exception
-                self._stopping = True
-                self._scope.cancel(f"{reason} for {self._name!r}")
-                # It may have called back at this very moment, and below a shield.
-                self._asked.set()
+                self._give_up(f"{reason} for {self._name!r}")
                 with trio.CancelScope(shield=True):
                     await self._ended.wait()
             error = settle([("the process", self._error), ("waiting", raised)])
@@ -145,6 +156,12 @@ class Process:
         finally:
             raised = error = None
 
+    def _give_up(self, reason: str) -> None:
+        self._stopping = True
+        self._scope.cancel(reason)
+        # It may have called back at this very moment, and below a shield.
+        self._asked.set()
+
     def _step(self, event: Event, call: str) -> Step:
         taken = step(self._state, event)
         if taken is None:
@@ -154,6 +171,7 @@ class Process:
 
     @protected
     async def _run(self) -> None:
+        self._task = trio.lowlevel.current_task()
         try:
             with self._scope:
                 await interruptible(self._runnable.run, self._callback)
@@ -164,6 +182,7 @@ class Process:
         finally:
             self._step("ended", "end")
             self._end()
+            self._task = None
 
     async def _callback(self) -> None:
         if not self._stopping:
@@ -173,6 +192,13 @@ class Process:
             await self._asked.wait()
 
     def _end(self) -> None:
-        self._state = State.STOPPED
         self._settled.set()
         self._ended.set()
+
+
+def tasks_around(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
+    """Yield ``task``, the one whose nursery it runs in, and so on."""
+    around: trio.lowlevel.Task | None = task
+    while around is not None:
+        yield around
+        around = around.parent_nursery and around.parent_nursery.parent_task

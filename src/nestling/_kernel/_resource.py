@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from nestling._kernel._checks import describe_value, label_of
 from nestling._kernel._errors import InvalidStateError, NotRunningError
+from nestling._kernel._functions import check_call, is_generator_function, without_partial
 from nestling._kernel._node import Callback
 from nestling._kernel._outcome import has_cause
 from nestling._kernel._provider import where
@@ -40,6 +41,7 @@ def resource(
 
     ``factory(*args)`` is entered to start, and left to stop, wholly inside one task. The context
     manager sees an error of the callback, and may translate it (``raise ... from``) or handle it.
+    What depends on it runs below a shield, as in a `runnable`.
 
     Returns:
         A `Resource`, whose ``value`` is what the context manager gave.
@@ -57,11 +59,19 @@ def resource(
 
     Raises, when it runs, what entering raises; the callback's error, or else what leaving raises.
     """
+    expected = "factory of resource() must be a function that returns a context manager"
     if not callable(factory):
+        raise TypeError(f"{expected}, not {describe_value(factory)}")
+    inside = without_partial(factory)
+    if is_generator_function(inside):
+        name = "asynccontextmanager" if inspect.isasyncgenfunction(inside) else "contextmanager"
+        raise TypeError(f"{expected}: decorate {describe_value(inside)} with contextlib.{name}")
+    if inspect.iscoroutinefunction(inside):
         raise TypeError(
-            "factory must be a function that returns a context manager, "
-            f"not {describe_value(factory)}"
+            f"{expected}, but {describe_value(inside)} is an async function; "
+            f"deferred() takes one that returns a resource"
         )
+    check_call(factory, "factory of resource():", *args)
     return Resource(factory, args)
 
 
@@ -109,7 +119,7 @@ class Resource(Primitive, Generic[T]):
             self._runs = False
 
     async def _enter(self, f: Callback) -> None:
-        async with _as_async(self._factory(*self._args)) as value:
+        async with _as_async(self._factory(*self._args), self.label) as value:
             self._value = value
             try:
                 await f()
@@ -126,7 +136,7 @@ class _ResourceRelay(Relay):
 
 
 def _as_async(
-    manager: AbstractAsyncContextManager[T] | AbstractContextManager[T],
+    manager: AbstractAsyncContextManager[T] | AbstractContextManager[T], label: str
 ) -> AbstractAsyncContextManager[T]:
     if isinstance(manager, AbstractAsyncContextManager):
         return manager
@@ -135,8 +145,9 @@ def _as_async(
     made: object = manager
     if inspect.iscoroutine(made):
         made.close()
+    place = where("resource", label)
     raise TypeError(
-        f"the factory of a resource must return a context manager, not {describe_value(manager)}"
+        f"the factory of {place} must return a context manager, not {describe_value(manager)}"
     )
 
 

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from nestling._kernel._checks import check_name
+from nestling._kernel._foreign import accept
 from nestling._kernel._node import settle
 from nestling._kernel._outcome import is_error, raise_again
-from nestling._kernel._process import Process
+from nestling._kernel._process import Process, tasks_around
 from nestling._kernel._runnable import Runnable
 from nestling._kernel._states import State
 
@@ -34,6 +36,9 @@ async def running(r: Runnable, *, name: str | None = None) -> AsyncGenerator[Pro
         async with running(chain(db, http)) as process:
             await test_client.get("/")
     """
+    accept(r, "r of running()")
+    if name is not None:
+        check_name(name, "name of running()")
     raised: BaseException | None = None
     error: BaseException | None = None
     interrupt: BaseException | None = None
@@ -74,9 +79,10 @@ class _AroundBody(Process):
     event                      what is done
     =========================  =============================================================
     the body is left           the callback ends as the body did
-    the node ends early        the body is cancelled; the callback ends when the body is left
+    the node ends early        the body is cancelled; the callback ends when it is left
     cancelled from outside     reaches the body first: the process is shielded until it is left
-    ``process.stop()``         the callback returns at once, as in any process
+    ``stop()`` from outside    the body is cancelled; the callback returns when it is left
+    ``stop()`` in the body     the callback returns at once: the body waits for its end
     =========================  =============================================================
     """
 
@@ -84,34 +90,61 @@ class _AroundBody(Process):
         super().__init__(nursery, r, name=name)
         self.body = trio.CancelScope()
         self.took_over = False
-        self._left = False
+        self._body_task = trio.lowlevel.current_task()
+        self._released = trio.Event()
         self._body_error: BaseException | None = None
+
+    async def stop(self) -> None:
+        if self._is_in_body(trio.lowlevel.current_task()):
+            self._released.set()
+        await super().stop()
 
     def leave_body(self, raised: BaseException | None) -> None:
         """End the callback as the body has ended."""
-        self._left = True
         self._scope.shield = False
         if self._state is not State.STOPPED:
             self._body_error = raised if is_error(raised) else None
             self._stopping = True
-            self._asked.set()
+        self._asked.set()
+        self._released.set()
+
+    def _give_up(self, reason: str) -> None:
+        if self._is_in_body(trio.lowlevel.current_task()):
+            self._released.set()
+        super()._give_up(reason)
 
     async def _callback(self) -> None:
-        if self._left:
+        if self._released.is_set():
             return
         self._scope.shield = True
+        cancelled: trio.Cancelled | None = None
         try:
             await super()._callback()
-        except trio.Cancelled:
-            self.body.cancel(f"{self._name!r} has ended")
-            with trio.CancelScope(shield=True):
-                await self._asked.wait()
-            if self._body_error is None:
-                raise
-        error, self._body_error = self._body_error, None
-        if error is not None:
-            self.took_over = True
-            try:
+        except trio.Cancelled as exception:
+            cancelled = exception
+        error: BaseException | None = None
+        try:
+            if not self._released.is_set():
+                verb = "has ended" if cancelled else "is asked to stop"
+                self.body.cancel(f"{self._name!r} {verb}")
+                with trio.CancelScope(shield=True):
+                    await self._released.wait()
+            error, self._body_error = self._body_error, None
+            if error is not None:
+                self.took_over = True
                 raise_again(error)
-            finally:
-                del error
+            if cancelled is not None:
+                raise_again(cancelled)
+        finally:
+            del error, cancelled
+
+    def _is_in_body(self, task: trio.lowlevel.Task) -> bool:
+        """Tell whether ``task`` is that of the body, or runs in a nursery of the body."""
+        below: trio.lowlevel.Task | None = None
+        for around in tasks_around(task):
+            if around is self._body_task:
+                nurseries = around.child_nurseries
+                own = nurseries.index(self._nursery)
+                return below is None or below.parent_nursery in nurseries[own + 1 :]
+            below = around
+        return False

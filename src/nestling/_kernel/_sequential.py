@@ -34,7 +34,7 @@ def sequential(*runnables: Runnable, stop_order: StopOrder = "forward") -> Runna
         sequential(migrate, warm_up_cache, stop_order="reverse")
     """
     members = accept_all("sequential", runnables)
-    check_choice(stop_order, "stop_order", ("forward", "reverse"))
+    check_choice(stop_order, "stop_order of sequential()", ("forward", "reverse"))
     if len(runnables) == 1:
         return runnables[0]
     plans = tuple([member.plan() for member in members])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
-from nestling._kernel._checks import check_async, check_choice, check_keyword, label_of
+from nestling._kernel._checks import check_choice, label_of
 from nestling._kernel._errors import InvalidStateError, NotRunningError
+from nestling._kernel._functions import call, check_async, check_call
 from nestling._kernel._interrupts import protected
 from nestling._kernel._member import Member, Plan
 from nestling._kernel._node import Callback
@@ -38,9 +40,11 @@ def service(
     Raises, when it runs, the callback's error, or else that of the function; and
     `ExitedBeforeRunningError` if it returns before it has called ``started()``.
     """
-    check_async(async_fn, "async_fn", arity=None)
-    check_keyword(async_fn, "async_fn", "task_status")
-    check_choice(on_return, "on_return", ("stop", "stay", "fail"))
+    check_async(async_fn, "async_fn of service()", arity=None)
+    check_call(async_fn, "async_fn of service():", *args, task_status=None)
+    check_choice(
+        on_return, f"on_return of service({label_of(async_fn)!r})", ("stop", "stay", "fail")
+    )
     return Service(async_fn, args, on_return)
 
 
@@ -81,11 +85,17 @@ class Service(Primitive):
             await self._serve(provider.ready)
 
         provider = Provider(provide, self.kind, self.label, on_return=self._on_return)
-        await provider.run(f)
+        with self._only_run():
+            await provider.run(f)
 
     def plan(self) -> Plan:
+        if self._on_return == "stay":
+            # Its value outlives the function, so more has to be run than that.
+            return super().plan()
+
         async def foreground(member: Member) -> None:
-            await self._serve(member.ready)
+            with self._only_run():
+                await self._serve(member.ready)
 
         return Plan(
             label=self.label,
@@ -94,25 +104,32 @@ class Service(Primitive):
             on_return=self._on_return,
         )
 
-    async def _serve(self, ready: Callable[[], None]) -> None:
+    @contextmanager
+    def _only_run(self) -> Generator[None, None, None]:
         if self._runs:
             raise InvalidStateError(
                 f"cannot run {where(self.kind, self.label)}: it is running, and has only one "
                 f"value; make another service for another run"
             )
         self._runs = True
+        try:
+            yield
+        finally:
+            self._runs = False
+            self._value = _NOTHING
 
+    async def _serve(self, ready: Callable[[], None]) -> None:
         def started(value: object) -> None:
             self._value = value
             ready()
 
         status = _Status(started)
         try:
-            await self._async_fn(*self._args, task_status=status)
+            await call(self._async_fn, *self._args, task_status=status)
         finally:
             status.over = True
-            self._runs = False
-            self._value = _NOTHING
+            if self._on_return != "stay":
+                self._value = _NOTHING
 
 
 class _Status:

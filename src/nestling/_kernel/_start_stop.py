@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
-from nestling._kernel._checks import check_async, label_of
+from nestling._kernel._checks import label_of
+from nestling._kernel._functions import check_async
 from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback, settle
@@ -30,8 +31,8 @@ def start_stop(start: AsyncFunction, stop: AsyncFunction) -> Composed:
 
         pool = start_stop(pool.open, pool.close)
     """
-    check_async(start, "start")
-    check_async(stop, "stop")
+    check_async(start, "start of start_stop()")
+    check_async(stop, f"stop of start_stop({label_of(start)!r})")
     return _StartStop(start, stop)
 
 

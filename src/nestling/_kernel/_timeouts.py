@@ -29,6 +29,7 @@ from nestling._kernel._checks import check_seconds
 from nestling._kernel._errors import StartTimeoutError, StopTimeoutError
 from nestling._kernel._events import Event
 from nestling._kernel._foreign import accept
+from nestling._kernel._functions import call
 from nestling._kernel._node import (
     Callback,
     child_node,
@@ -58,15 +59,17 @@ def timeouts(
         grace: seconds for which it may stop gracefully although it was cancelled from outside.
             After that it is forced, and `StopTimeoutError` raised.
 
-    A node that ignores even the forced stop cannot be killed: it is waited for.
+    A node that ignores even the forced stop cannot be killed: it is waited for. With a grace, what
+    depends on ``r`` runs below a shield, as in a `runnable`.
 
     Example::
 
         timeouts(chain(db, http), start=10, stop=30)
     """
+    inner = accept(r, "r of timeouts()")
+    asked = f"timeouts({inner.label or inner.kind!r})"
     bounds = {"start": start, "stop": stop, "grace": grace}
-    checked = {name: check_seconds(value, name) for name, value in bounds.items()}
-    inner = accept(r, "timeouts")
+    checked = {name: check_seconds(value, f"{name} of {asked}") for name, value in bounds.items()}
     return _Timeouts(inner, inner.kind, **checked)
 
 
@@ -153,7 +156,7 @@ class _Timed:
         token = enter_node(self._parent)
         around = _around.set(self.outer)
         try:
-            await f()
+            await call(f)
         except BaseException as exception:
             self._callback_error = exception
             raise

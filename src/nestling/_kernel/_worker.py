@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 import trio
 
-from nestling._kernel._checks import check_async, check_choice, check_name, label_of
+from nestling._kernel._checks import check_choice, check_name, label_of
+from nestling._kernel._functions import call, check_async
 from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._member import Member, Plan
 from nestling._kernel._node import Callback, current_node, settle
-from nestling._kernel._outcome import add_note, is_error, raise_again
+from nestling._kernel._outcome import add_signature, is_error, raise_again
 from nestling._kernel._provider import OnReturn, Provider, where
 from nestling._kernel._runnable import Primitive, Runnable
 
@@ -54,8 +55,8 @@ def worker(fn: WorkerFunction, *, on_return: OnReturn = "stop") -> Runnable:
     Raises, when it runs, the callback's error, or else that of the function or of a child task;
     and `ExitedBeforeRunningError` if it returns before it is ready.
     """
-    check_async(fn, "fn", arity=1)
-    check_choice(on_return, "on_return", ("stop", "stay", "fail"))
+    check_async(fn, "fn of worker()", arity=1)
+    check_choice(on_return, f"on_return of worker({label_of(fn)!r})", ("stop", "stay", "fail"))
     return _Worker(fn, on_return)
 
 
@@ -103,7 +104,7 @@ class WorkerHandle:
     """What a `worker` function gets, to tell and to be told; not to be made by hand.
 
     Attributes:
-        stopping: set by a graceful stop. A forced stop cancels the worker instead.
+        stopping: set by a graceful stop. A forced stop cancels the worker as well.
         log: a logger that puts the node's path before each message, and into the field ``path``.
     """
 
@@ -159,18 +160,21 @@ class WorkerHandle:
         If it fails, the worker fails with its error. It is called ``worker.name``, or ``worker[0]``
         and so on where it has no name.
         """
-        check_async(fn, "fn", arity=len(args))
-        suffix = f"[{self._children}]" if name is None else f".{check_name(name)}"
+        asked = f"start_soon() in worker {self._label!r}"
+        check_async(fn, f"fn of {asked}", arity=len(args))
+        if name is not None:
+            check_name(name, f"name of {asked}")
+        suffix = f"[{self._children}]" if name is None else f".{name}"
         self._children += 1
         child = f"{self._label}{suffix}"
 
         async def run() -> None:
             try:
-                await fn(*args)
+                await call(fn, *args)
             except BaseException as exception:
                 if not is_error(exception):
                     raise
-                add_note(exception, f"in {child!r}")
+                add_signature(exception, child)
                 self._child_errors.append((f"the child task {child!r}", exception))
                 self._nursery.cancel_scope.cancel(f"the child task {child!r} has failed")
 

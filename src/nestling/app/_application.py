@@ -58,14 +58,15 @@ class Application:
         observers: object,
         stays: bool = True,
     ) -> None:
-        composed = accept(r, "run")
-        self._stop_timeout = check_seconds(stop_timeout, "stop_timeout")
+        composed = accept(r, "r of run()")
+        self._path = composed.label or composed.kind
+        asked = f"run({self._path!r})"
+        self._stop_timeout = check_seconds(stop_timeout, f"stop_timeout of {asked}")
         self._runnable = timeouts(
             composed,
-            start=check_seconds(start_timeout, "start_timeout"),
+            start=check_seconds(start_timeout, f"start_timeout of {asked}"),
             stop=self._stop_timeout,
         )
-        self._path = composed.label or composed.kind
         self._handlers = SignalHandlers(check_signals(signals), self._receive, self._report)
         self._aborter = _check_aborter(aborter)
         self._tree = RunTree()

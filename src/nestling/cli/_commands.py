@@ -29,7 +29,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def seconds(value: str) -> float:
     """Convert a number of seconds; ``inf`` stands for no limit."""
     try:
-        return check_seconds(float(value), "seconds")
+        return check_seconds(float(value), "it")
     except ValueError:
         problem = f"{value!r} is not a number of seconds, zero or more"
         raise click.BadParameter(problem) from None
@@ -92,7 +92,7 @@ def run(
 
     The first SIGINT (Ctrl-C) or SIGTERM stops it gracefully, the second forces, the third ends the
     process. Exit codes: 0 ended or stopped, 1 failed, 2 bad usage, 3 a forced stop, 128 + the
-    number of the signal for the third one.
+    number of the signal for the third one; a SystemExit that comes out of TARGET gives its own.
     """
     configure(log_level, log_format)
     failures = Failures()

@@ -16,6 +16,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -33,6 +34,7 @@ T = TypeVar("T")
 
 _MISSING: Any = object()
 _IMPORTLIB = Path(importlib.util.__file__).parent
+_NESTLING = f"{Path(__file__).parent.parent}{os.sep}"
 SHAPES = "module:attribute or path/to/file.py:attribute"
 
 
@@ -136,9 +138,9 @@ def _make(found: Any, target: str) -> object:
 
 def _accept(value: object, target: str) -> Composed:
     try:
-        return accept(value, "nestling")
+        return accept(value, repr(target))
     except TypeError as problem:
-        raise BadTargetError(f"{target!r} is no runnable: {problem}") from None
+        raise BadTargetError(str(problem)) from None
 
 
 def _guard(what: str, call: Callable[[], T]) -> T:
@@ -161,7 +163,7 @@ def _guard(what: str, call: Callable[[], T]) -> T:
             for entry in traceback.extract_tb(problem.__traceback__)[1:]
             if not entry.filename.startswith(("<frozen", str(_IMPORTLIB)))
         ]
-        own = [entry for entry in frames if entry.filename != __file__]
+        own = [entry for entry in frames if not entry.filename.startswith(_NESTLING)]
         if isinstance(problem, ModuleNotFoundError) and not own:
             raise
         where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""

@@ -18,4 +18,4 @@ def describe(r: Runnable) -> Description:
     Raises:
         TypeError: ``r`` is not a runnable.
     """
-    return accept(r, "describe").describe()
+    return accept(r, "r of describe()").describe()

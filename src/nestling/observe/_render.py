@@ -30,7 +30,7 @@ def render(tree: Description, format: str = "text") -> str:  # noqa: A002 - the 
     Raises:
         ValueError: there is no such format.
     """
-    check_choice(format, "format", FORMATS)
+    check_choice(format, "format of render()", FORMATS)
     lines = [_title(tree)]
     # A stack and no recursion: a composition may be deeper than the interpreter's stack.
     todo = _branches(tree, "")

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -157,6 +157,45 @@ async def test_it_takes_a_socket_that_is_open_already_again_and_again() -> None:
 def test_what_is_no_address_is_refused(bind: str) -> None:
     with pytest.raises(ValueError, match=f"bind must be .*not '{bind}'"):
         asgi_server(App(), bind=bind)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"bind": 8000},
+            "must be an address or several, not 8000 (int)",
+        ),
+        ({"bind": ["a:1", 80]}, "must be a string, not 80 (int)"),
+        (
+            {"config": {"bind": "a:1"}},
+            "must be a hypercorn.config.Config, not {'bind': 'a:1'} (dict)",
+        ),
+    ],
+    ids=["no address", "one of several", "no config"],
+)
+def test_arguments_of_another_type_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        asgi_server(App(), **arguments)
+    assert str(caught.value) == f"{next(iter(arguments))} of asgi_server('App') {message}"
+
+
+def test_what_is_no_application_is_refused() -> None:
+    def wsgi(environ: object, start_response: object) -> list[bytes]:
+        del environ, start_response
+        return []
+
+    async def two(scope: object, receive: object) -> None:
+        del scope, receive
+
+    problems = {
+        5: "must be an async function, not 5",
+        wsgi: r"must be an async function, but '.*wsgi' is a sync function",
+        two: "is called with 3 arguments, but '.*two' takes 2 arguments",
+    }
+    for app, problem in problems.items():
+        with pytest.raises(TypeError, match=rf"^app of asgi_server\(\) {problem}"):
+            asgi_server(cast("Any", app))
 
 
 def test_at_least_one_address_is_wanted() -> None:

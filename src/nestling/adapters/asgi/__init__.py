@@ -23,14 +23,14 @@ the callback raises     like a graceful stop; the error comes out
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
-
-import attrs
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
 
 from nestling._kernel._chain import chain
-from nestling._kernel._checks import check_seconds, label_of
+from nestling._kernel._checks import check_seconds, describe_value, label_of
 from nestling._kernel._errors import InvalidStateError, MissingExtraError, NotRunningError
-from nestling._kernel._node import Node, current_node, run_in
+from nestling._kernel._functions import check_async
+from nestling._kernel._node import current_node, run_in, unwatched_node
 from nestling._kernel._worker import worker
 
 try:
@@ -92,12 +92,30 @@ def asgi_server(
 
         http = asgi_server(app, bind="127.0.0.1:8000")
     """
+    check_async(app, "app of asgi_server()", arity=3)
+    asked = f"asgi_server({label_of(app)!r})"
+    if config is not None and not isinstance(cast("object", config), Config):
+        raise TypeError(
+            f"config of {asked} must be a hypercorn.config.Config, not {describe_value(config)}"
+        )
     if bind is None and config is None:
         bind = _DEFAULT_BIND
     config = Config() if config is None else copy.copy(config)
     if bind is not None:
-        config.bind = [bind] if isinstance(bind, str) else [*bind]
-    return ASGIServer(app, config, check_seconds(drain, "drain"))
+        config.bind = _addresses(bind, f"bind of {asked}")
+    return ASGIServer(app, config, check_seconds(drain, f"drain of {asked}"))
+
+
+def _addresses(bind: object, argument: str) -> list[str]:
+    several = [bind] if isinstance(bind, str) else bind
+    if not isinstance(several, Iterable):
+        raise TypeError(f"{argument} must be an address or several, not {describe_value(bind)}")
+    addresses: list[str] = []
+    for address in cast("Iterable[object]", several):
+        if not isinstance(address, str):
+            raise TypeError(f"{argument} must be a string, not {describe_value(address)}")
+        addresses.append(address)
+    return addresses
 
 
 class ASGIServer:
@@ -133,7 +151,7 @@ class ASGIServer:
 
     async def run(self, f: Callback, /) -> None:
         """Bind, start the application, take connections; call ``f``; and all the way back."""
-        node = self._node()
+        node = unwatched_node(label_of(self._app), "asgi_server")
         if self._runs:
             raise InvalidStateError(
                 f"cannot run the asgi_server {node.path!r}: it is running; "
@@ -145,14 +163,6 @@ class ASGIServer:
         finally:
             self._runs = False
             self._urls = None
-
-    def _node(self) -> Node:
-        # The current one, but nobody watches: to the outside this is one node, whatever it is
-        # made of.
-        node = current_node()
-        if node is None or not node.path:
-            return Node(label_of(self._app), "asgi_server", claimed=True)
-        return attrs.evolve(node, observer=None, watchers=None, claimed=True)
 
     async def _run(self, f: Callback) -> None:
         sockets = await bind_all(self._binds)
