@@ -24,6 +24,7 @@ from nestling import (
     start_stop,
     worker,
 )
+from tests.kernel.composing import nothing, pair
 from tests.kernel.recording import failure_of, leaves_of, no_task_left, notes_of
 
 if sys.version_info < (3, 11):
@@ -31,26 +32,6 @@ if sys.version_info < (3, 11):
 
 if TYPE_CHECKING:
     from tests.kernel.recording import Recorder
-
-
-async def nothing() -> None:
-    pass
-
-
-def pair(
-    record: Recorder,
-    name: str,
-    *,
-    start_fails: BaseException | None = None,
-    stop_fails: BaseException | None = None,
-) -> Runnable:
-    return named(
-        name,
-        start_stop(
-            record.does(f"{name} start", fails=start_fails),
-            record.does(f"{name} stop", fails=stop_fails),
-        ),
-    )
 
 
 # Identity

@@ -23,6 +23,7 @@ from nestling import (
     timeouts,
 )
 from tests.kernel import sweeping
+from tests.kernel.composing import nothing
 from tests.kernel.recording import failure_of, leaves_of, no_cycles, no_task_left, notes_of
 from tests.kernel.sweeping import (
     COMPOSITIONS,
@@ -48,10 +49,6 @@ compositions = pytest.mark.parametrize(
     "make", [pytest.param(make, id=name) for name, make in COMPOSITIONS.items()]
 )
 ways_to_run = pytest.mark.parametrize("how", [by_run, by_running])
-
-
-async def nothing() -> None:
-    pass
 
 
 # Law 1, order; with it, of each run: law 6, nothing is left; law 3, no error is lost

@@ -33,6 +33,7 @@ from nestling._kernel._node import (
     leave_node,
     watching_node,
 )
+from tests.kernel.composing import nothing
 from tests.kernel.recording import failure_of, notes_of
 
 if sys.version_info < (3, 11):
@@ -40,10 +41,6 @@ if sys.version_info < (3, 11):
 
 if TYPE_CHECKING:
     from tests.kernel.recording import Recorder
-
-
-async def nothing() -> None:
-    pass
 
 
 async def pool() -> None:

@@ -26,6 +26,7 @@ from nestling import (
     start_stop,
     worker,
 )
+from tests.kernel.composing import nothing, pair
 from tests.kernel.recording import failure_of, leaves_of, no_cycles, no_task_left, notes_of
 
 if sys.version_info < (3, 11):
@@ -40,31 +41,8 @@ def exceptions_of(error: BaseException) -> tuple[BaseException, ...]:
     return cast("ExceptionGroup[Exception]", error).exceptions
 
 
-async def nothing() -> None:
-    pass
-
-
 async def body() -> None:
     await trio.sleep(1)
-
-
-def pair(
-    record: Recorder,
-    name: str,
-    *,
-    start: float = 0,
-    stop: float = 0,
-    start_fails: BaseException | None = None,
-    stop_fails: BaseException | None = None,
-) -> Runnable:
-    """Make a `start_stop`, named."""
-    return named(
-        name,
-        start_stop(
-            record.does(f"{name} start", takes=start, fails=start_fails),
-            record.does(f"{name} stop", takes=stop, fails=stop_fails),
-        ),
-    )
 
 
 # Identity

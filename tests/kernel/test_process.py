@@ -28,6 +28,7 @@ from nestling import (
     service,
     start_stop,
 )
+from tests.kernel.composing import nothing
 from tests.kernel.recording import leaves_of, no_task_left, notes_of
 
 if sys.version_info < (3, 11):
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
     from tests.kernel.recording import Recorder
 
 Situation = Literal["initial", "starting", "running", "stopping", "stopped", "prevented"]
-
-
-async def nothing() -> None:
-    pass
 
 
 def slow(record: Recorder, *, start: float = 1, stop: float = 1) -> Runnable:

@@ -25,6 +25,7 @@ from nestling import (
     running,
     start_stop,
 )
+from tests.kernel.composing import nothing
 from tests.kernel.recording import leaves_of, no_task_left, notes_of
 
 if sys.version_info < (3, 11):
@@ -32,10 +33,6 @@ if sys.version_info < (3, 11):
 
 if TYPE_CHECKING:
     from tests.kernel.recording import Recorder
-
-
-async def nothing() -> None:
-    pass
 
 
 async def fail(error: BaseException) -> None:
@@ -260,15 +257,16 @@ async def test_where_a_stop_and_then_the_body_fail_the_error_of_the_stop_is_a_no
 
 
 async def test_a_stop_from_another_task_cancels_the_body_first_law_1(record: Recorder) -> None:
-    async def stop(process: Process) -> None:
-        await trio.sleep(1)
-        await process.stop()
-
-    async with trio.open_nursery() as nursery:
+    async def run(*, task_status: trio.TaskStatus[Process]) -> None:
         async with running(pair(record, "db"), name="db") as process:
-            nursery.start_soon(stop, process)
+            task_status.started(process)
             await record.forever("body", last=2)()
         record("after")
+
+    async with trio.open_nursery() as nursery:
+        process: Process = await nursery.start(run)
+        await trio.sleep(1)
+        await process.stop()
     order = ["body", "body cancelled", "body gone", "db stop", "db stop done", "after"]
     assert record.trace == ["db start", *order]
     assert record.reasons["body"] == "'db' is asked to stop"

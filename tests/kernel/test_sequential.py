@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -22,38 +22,14 @@ from nestling import (
     start_stop,
     worker,
 )
+from tests.kernel.composing import nothing, pair
 from tests.kernel.recording import failure_of, leaves_of, notes_of
-
-if sys.version_info < (3, 11):
-    pass
 
 if TYPE_CHECKING:
     from tests.kernel.recording import Recorder
 
+slow = update_wrapper(partial(pair, start=1, stop=1), pair)
 StopOrder = Literal["forward", "reverse"]
-
-
-async def nothing() -> None:
-    pass
-
-
-def pair(
-    record: Recorder,
-    name: str,
-    *,
-    start: float = 1,
-    stop: float = 1,
-    start_fails: BaseException | None = None,
-    stop_fails: BaseException | None = None,
-) -> Runnable:
-    """Make a `start_stop`, named."""
-    return named(
-        name,
-        start_stop(
-            record.does(f"{name} start", takes=start, fails=start_fails),
-            record.does(f"{name} stop", takes=stop, fails=stop_fails),
-        ),
-    )
 
 
 def polite(record: Recorder, name: str, *, stop: float = 1) -> Runnable:
@@ -106,7 +82,7 @@ def foreign(record: Recorder, name: str, *, stop: float = 1) -> Runnable:
     return named(name, run)
 
 
-KINDS: list[Callable[..., Runnable]] = [pair, polite, stubborn, waiting, foreign]
+KINDS: list[Callable[..., Runnable]] = [slow, polite, stubborn, waiting, foreign]
 
 
 # Identity
@@ -129,7 +105,7 @@ def test_of_one_runnable_it_is_that_one_law_5() -> None:
 @pytest.mark.parametrize("count", [2, 3, 4])
 async def test_members_start_one_after_the_other(record: Recorder, count: int) -> None:
     names = [f"m{n}" for n in range(count)]
-    group = sequential(*[pair(record, name, stop=0) for name in names])
+    group = sequential(*[slow(record, name, stop=0) for name in names])
     await group.run(record.does("callback", takes=1))
     starts = [event for name in names for event in (f"{name} start", f"{name} start done")]
     assert record.trace[: 2 * count] == starts
@@ -142,8 +118,8 @@ async def test_after_a_failure_none_is_started_and_those_that_run_are_stopped_gr
     record: Recorder, position: int
 ) -> None:
     broken = OSError("no")
-    members = [pair(record, "a"), pair(record, "b")]
-    members.insert(position, pair(record, "c", start_fails=broken))
+    members = [slow(record, "a"), slow(record, "b")]
+    members.insert(position, slow(record, "c", start_fails=broken))
     error = await failure_of(sequential(*members), record.does("callback"))
     assert type(error).__name__ == "ExceptionGroup"
     assert str(error) == "1 of 3 members failed: 'c' (1 sub-exception)"
@@ -158,8 +134,8 @@ async def test_after_a_failure_none_is_started_and_those_that_run_are_stopped_gr
 async def test_a_failure_of_one_that_runs_cancels_the_one_that_starts(record: Recorder) -> None:
     group = sequential(
         leaf(record.does("run", takes=1, fails=OSError("no"))),
-        pair(record, "b", start=5),
-        pair(record, "c"),
+        slow(record, "b", start=5),
+        slow(record, "c"),
     )
     error = await failure_of(group, record.does("callback"))
     assert str(error) == "1 of 3 members failed: 'function' (1 sub-exception)"
@@ -191,7 +167,7 @@ async def test_a_cancellation_during_the_start_reaches_those_that_start_and_thos
     record: Recorder,
 ) -> None:
     with trio.move_on_after(1.5) as scope:
-        await sequential(pair(record, "a"), pair(record, "b"), pair(record, "c")).run(nothing)
+        await sequential(slow(record, "a"), slow(record, "b"), slow(record, "c")).run(nothing)
     assert scope.cancelled_caught
     assert record.trace[:3] == ["a start", "a start done", "b start"]
     assert sorted(record.trace[3:]) == ["a stop", "a stop cancelled", "b start cancelled"]
@@ -231,8 +207,8 @@ async def test_members_of_different_kinds_stop_one_after_the_other(
 async def test_a_stop_function_that_fails_lets_the_next_stop(
     record: Recorder, position: int
 ) -> None:
-    members = [pair(record, "a"), pair(record, "b")]
-    members.insert(position, pair(record, "c", stop_fails=OSError("disk full")))
+    members = [slow(record, "a"), slow(record, "b")]
+    members.insert(position, slow(record, "c", stop_fails=OSError("disk full")))
     error = await failure_of(sequential(*members), nothing)
     assert str(error) == "1 of 3 members failed: 'c' (1 sub-exception)"
     names = ["a", "b"]
@@ -242,9 +218,9 @@ async def test_a_stop_function_that_fails_lets_the_next_stop(
 
 async def test_after_a_failure_the_others_stop_in_order(record: Recorder) -> None:
     group = sequential(
-        pair(record, "a"),
+        slow(record, "a"),
         leaf(record.does("run", takes=3, fails=OSError("no"))),
-        pair(record, "b"),
+        slow(record, "b"),
         stop_order="reverse",
     )
     await failure_of(group, record.forever("callback"))
@@ -256,7 +232,7 @@ async def test_a_start_that_takes_its_time_to_be_cancelled_is_waited_for_before_
 ) -> None:
     group = sequential(
         leaf(record.does("run", takes=2, fails=OSError("no"))),
-        pair(record, "b"),
+        slow(record, "b"),
         named("c", start_stop(record.forever("c start", last=3), nothing)),
         stop_order="reverse",
     )
@@ -267,7 +243,7 @@ async def test_a_start_that_takes_its_time_to_be_cancelled_is_waited_for_before_
 async def test_a_cancellation_during_the_graceful_stop_forces_all_at_once_law_2(
     record: Recorder,
 ) -> None:
-    group = sequential(pair(record, "a", stop=5), pair(record, "b"), pair(record, "c"))
+    group = sequential(slow(record, "a", stop=5), slow(record, "b"), slow(record, "c"))
     with trio.move_on_after(4) as scope:
         await group.run(nothing)
     assert scope.cancelled_caught
@@ -284,7 +260,7 @@ async def test_a_cancellation_during_the_graceful_stop_forces_all_at_once_law_2(
 async def test_a_member_that_returns_cancels_the_callback_and_stops_the_others_in_order(
     record: Recorder,
 ) -> None:
-    group = sequential(leaf(record.does("run", takes=5)), pair(record, "a"), pair(record, "b"))
+    group = sequential(leaf(record.does("run", takes=5)), slow(record, "a"), slow(record, "b"))
     await group.run(record.forever("callback"))
     assert record.trace[-5:] == [
         "callback cancelled",
@@ -297,7 +273,7 @@ async def test_a_member_that_returns_cancels_the_callback_and_stops_the_others_i
 
 async def test_a_finite_job_that_is_done_is_not_waited_for(record: Recorder) -> None:
     job = leaf(record.does("job", takes=1), on_return="stay")
-    await sequential(job, pair(record, "a")).run(record.does("callback", takes=5))
+    await sequential(job, slow(record, "a")).run(record.does("callback", takes=5))
     assert record.trace[-2:] == ["a stop", "a stop done"]
 
 
@@ -308,14 +284,14 @@ async def test_an_interrupt_of_a_stop_function_forces_those_that_come_after_law_
     record: Recorder,
 ) -> None:
     raised = SystemExit(3)
-    group = sequential(pair(record, "a", stop_fails=raised), pair(record, "b", stop=5))
+    group = sequential(slow(record, "a", stop_fails=raised), slow(record, "b", stop=5))
     assert await failure_of(group, nothing) is raised
     assert record.trace[-2:] == ["b stop", "b stop cancelled"]
 
 
 async def test_an_interrupt_of_the_callback_forces_all_law_4(record: Recorder) -> None:
     raised = KeyboardInterrupt()
-    group = sequential(pair(record, "a"), pair(record, "b"))
+    group = sequential(slow(record, "a"), slow(record, "b"))
     assert await failure_of(group, record.does("callback", fails=raised)) is raised
     assert sorted(record.trace[-4:]) == [
         "a stop",
@@ -331,10 +307,10 @@ async def test_an_interrupt_of_the_callback_forces_all_law_4(record: Recorder) -
 
 async def test_sequences_nest(record: Recorder) -> None:
     group = sequential(
-        pair(record, "a"),
-        sequential(pair(record, "b"), pair(record, "c"), stop_order="reverse"),
-        parallel(pair(record, "d"), nop()),
-        chain(pair(record, "e"), pair(record, "f")),
+        slow(record, "a"),
+        sequential(slow(record, "b"), slow(record, "c"), stop_order="reverse"),
+        parallel(slow(record, "d"), nop()),
+        chain(slow(record, "e"), slow(record, "f")),
     )
     await group.run(record.does("callback"))
     plain = [event for event in record.trace if not event.endswith("done")]

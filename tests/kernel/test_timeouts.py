@@ -22,14 +22,11 @@ from nestling import (
     start_stop,
     timeouts,
 )
+from tests.kernel.composing import nothing
 from tests.kernel.recording import failure_of, leaves_of, no_cycles, no_task_left, notes_of
 
 if TYPE_CHECKING:
     from tests.kernel.recording import Recorder
-
-
-async def nothing() -> None:
-    pass
 
 
 def slow(record: Recorder, name: str = "db", *, start: float = 0, stop: float = 0) -> Runnable:
