@@ -286,15 +286,16 @@ def test_two_runs_cannot_share_the_signals() -> None:
     ("arguments", "error", "message"),
     [
         ({"signals": signal.SIGTERM}, TypeError, "must be an iterable of signals"),
-        ({"signals": ["SIGTERM"]}, TypeError, "must be signals such as SIGTERM"),
-        ({"signals": [True]}, TypeError, "must be signals such as SIGTERM"),
+        ({"signals": ["SIGTERM"]}, TypeError, "must be a signal such as SIGTERM"),
+        ({"signals": [True]}, TypeError, "must be a signal such as SIGTERM"),
         ({"signals": [signal.SIGKILL]}, ValueError, "that can be handled"),
         ({"signals": [4711]}, ValueError, "that can be handled"),
         ({"start_timeout": -1}, ValueError, "start_timeout of run.* must be zero or more"),
         ({"stop_timeout": "30"}, TypeError, "stop_timeout of run.* must be a number"),
-        ({"aborter": "now"}, TypeError, "aborter must be an Aborter"),
-        ({"observers": print}, TypeError, "observers must be an iterable"),
-        ({"observers": [1]}, TypeError, "observers must be callables"),
+        ({"aborter": "now"}, TypeError, "aborter of run.* must be an Aborter"),
+        ({"observers": print}, TypeError, "observers of run.* must be an iterable"),
+        ({"observers": [1]}, TypeError, "each of observers of run.* must be a plain function"),
+        ({"observers": [nothing]}, TypeError, "must be a plain function of an event"),
     ],
 )
 def test_arguments_are_checked_before_anything_starts(

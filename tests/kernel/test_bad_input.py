@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from contextlib import asynccontextmanager
 from functools import partial
@@ -207,6 +208,12 @@ CALLS = [
         "'generator' with contextlib.contextmanager",
     ),
     refused(
+        "resource called",
+        lambda: resource(cast("Any", opened("url"))),
+        "factory of resource() must be a function that returns a context manager, not what such a "
+        "function has returned: do not call it",
+    ),
+    refused(
         "resource async",
         lambda: resource(fine_),
         "factory of resource() must be a function that returns a context manager, but 'fine' is "
@@ -279,8 +286,8 @@ CALLS = [
     refused(
         "named slash",
         lambda: named("a/b", nop()),
-        "name of named() must be a non-empty string without '/', which separates the names of a "
-        "path, not 'a/b'",
+        "name of named() must be a non-empty, printable string without '/', which separates the "
+        "names of a path, not 'a/b'",
     ),
     refused(
         "named without a name",
@@ -342,9 +349,9 @@ def test_bad_input_is_refused_at_once_with_a_message_that_names_it(
 @pytest.mark.parametrize("combine", [chain, parallel, sequential, timeouts], ids=describe_value)
 def test_a_coroutine_is_refused_as_a_runnable(combine: Callable[..., object]) -> None:
     coroutine = fine()
-    with pytest.raises(TypeError, match="must be a runnable"):
+    with pytest.raises(TypeError, match=r"must be a runnable, .* not what a call of 'fine'"):
         combine(coroutine)
-    coroutine.close()
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
 
 
 @pytest.mark.parametrize("combine", [chain, parallel, sequential, timeouts], ids=describe_value)
@@ -356,14 +363,18 @@ async def test_processes_refuse_what_is_no_runnable_as_well() -> None:
     async with trio.open_nursery() as nursery:
         with pytest.raises(TypeError, match=r"^r of Process\(\) must be a runnable"):
             Process(nursery, bad)
-        with pytest.raises(ValueError, match=r"^name of Process\(\) must be a non-empty string"):
+        with pytest.raises(
+            ValueError, match=r"^name of Process\(\) must be a non-empty, printable string"
+        ):
             Process(nursery, nop(), name="")
         with pytest.raises(TypeError, match=r"^nursery of Process\(\) must be a trio nursery"):
             Process(bad, nop())
     with pytest.raises(TypeError, match=r"^r of running\(\) must be a runnable"):
         async with running(bad):
             pass
-    with pytest.raises(ValueError, match=r"^name of running\(\) must be a non-empty string"):
+    with pytest.raises(
+        ValueError, match=r"^name of running\(\) must be a non-empty, printable string"
+    ):
         async with running(nop(), name="a/b"):
             pass
 
@@ -377,7 +388,9 @@ async def test_a_child_task_of_a_worker_is_checked() -> None:
             handle.start_soon(sync_)
         with pytest.raises(TypeError, match=rf"^fn of {asked} is called with one argument, but 'f"):
             handle.start_soon(fine_, 5)
-        with pytest.raises(ValueError, match=rf"^name of {asked} must be a non-empty string"):
+        with pytest.raises(
+            ValueError, match=rf"^name of {asked} must be a non-empty, printable string"
+        ):
             handle.start_soon(fine, name="a/b")
         handle.ready()
 

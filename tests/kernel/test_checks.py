@@ -64,7 +64,7 @@ def test_seconds_are_zero_or_more(value: float) -> None:
     assert check_seconds(value, "stop") == value
 
 
-@pytest.mark.parametrize("value", [-1, -math.inf, math.nan])
+@pytest.mark.parametrize("value", [-1, -math.inf, math.nan, -(10**400)])
 def test_seconds_are_not_negative_and_not_nan(value: float) -> None:
     with pytest.raises(ValueError, match="stop must be zero or more seconds, not "):
         check_seconds(value, "stop")
@@ -80,7 +80,9 @@ def test_a_name_is_a_string_without_a_slash() -> None:
     assert check_name("db", "name") == "db"
     with pytest.raises(TypeError, match=r"name must be a string, not 5 \(int\)"):
         check_name(5, "name")
-    with pytest.raises(ValueError, match="key must be a non-empty string without '/', which"):
+    with pytest.raises(ValueError, match="name must be a non-empty, print"):
+        check_name("two\nlines", "name")
+    with pytest.raises(ValueError, match="key must be a non-empty, printable string without"):
         check_name("a/b", "key")
 
 

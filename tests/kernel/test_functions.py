@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import time
+import types
 from collections.abc import Awaitable, Callable
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any
+from functools import partial, update_wrapper, wraps
+from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import AsyncMock
 
 import pytest
@@ -81,6 +82,44 @@ def wrapping(function: AsyncFunction) -> Callable[[], Any]:
     return wrapper
 
 
+def wrapping_with_less(function: Callable[[object, object], Awaitable[None]]) -> AsyncFunction:
+    @wraps(function)
+    async def wrapper() -> None:
+        await function(1, 2)
+
+    return cast("AsyncFunction", wrapper)
+
+
+def unannotated_wrapper(function: AsyncFunction) -> Callable[..., Any]:
+    def wrapper(*args, **keywords):  # type: ignore[no-untyped-def]
+        return function(*args, **keywords)
+
+    made: Callable[..., Any] = wrapper
+    return made
+
+
+class Delegating:
+    def __init__(self, function: Callable[[object], Awaitable[None]]) -> None:
+        self.function = function
+        update_wrapper(cast("Any", self), function)
+
+    async def __call__(self) -> None:
+        await self.function(1)
+
+
+async def numbers() -> AsyncGenerator[int, None]:
+    yield 1
+
+
+@types.coroutine
+def old_style() -> Generator[Any, Any, None]:
+    yield
+
+
+def returns_own_awaitable() -> Awaited:
+    return Awaited()
+
+
 class Methods:
     async def method(self) -> None:
         pass
@@ -145,6 +184,14 @@ class Awaited:
         Awaited,
         AsyncMock(),
         trio.sleep_forever,
+        pytest.param(staticmethod(fine), id="staticmethod"),
+        pytest.param(wrapping_with_less(two_arguments), id="wrapping with less"),
+        pytest.param(update_wrapper(partial(one_argument, 1), one_argument), id="updated partial"),
+        pytest.param(Delegating(one_argument), id="delegating"),
+        pytest.param(unannotated_wrapper(fine), id="unannotated wrapper"),
+        pytest.param(numbers().aclose, id="method of C"),
+        old_style,
+        returns_own_awaitable,
     ],
 )
 def test_what_may_be_an_async_function_is_believed(function: object) -> None:
@@ -163,7 +210,6 @@ def test_what_may_be_an_async_function_is_believed(function: object) -> None:
         (SyncCall(), "'SyncCall.__call__' is a sync function"),
         (print, "'print' is a sync function"),
         (time.sleep, "'sleep' is a sync function"),
-        ([""].append, "'list.append' is a sync function"),
         (dict, "'dict' is a class"),
         (generator, "'generator' is a generator function"),
         (async_generator, "'async_generator' is a generator function"),

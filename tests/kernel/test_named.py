@@ -2,10 +2,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 import trio
 
-from nestling import WorkerHandle, chain, leaf, named, nop, parallel, start_stop, worker
+from nestling import (
+    WorkerHandle,
+    chain,
+    leaf,
+    named,
+    nop,
+    parallel,
+    sequential,
+    start_stop,
+    timeouts,
+    worker,
+)
 from nestling._kernel._foreign import accept
 from nestling._kernel._runnable import Description
 from tests.kernel.recording import failure_of, no_cycles, notes_of
@@ -136,14 +148,29 @@ def test_its_description_has_the_name_and_what_is_inside() -> None:
         return accept(r, "test").describe()
 
     inner = leaf(trio.sleep_forever)
-    http, nothing = Description("leaf", "http"), Description("nop", None)
+    http = Description("leaf", "http")
+    nothing = Description("nop", None)
     assert description(nop()) == nothing
     assert description(named("http", inner)) == http
     web = named("web", chain(named("http", inner), nop()))
     assert description(web) == Description("chain", "web", (http, nothing))
     twice = named("a", named("http", inner))
     assert description(twice) == Description("named", "a", (http,))
-    assert accept(web, "test").parts == accept(chain(*accept(web, "test").parts), "test").parts
+
+
+def test_what_it_is_made_of_can_be_made_again() -> None:
+    web = accept(named("web", chain(nop(), nop())), "test")
+    inner = accept(parallel(nop(), nop()), "test")
+    assert accept(web.with_parts(inner), "test").describe() == attrs.evolve(
+        inner.describe(), name="web"
+    )
+    ordered = accept(sequential(nop(), nop(), stop_order="reverse"), "test")
+    assert repr(ordered.with_parts(*ordered.parts)) == repr(ordered)
+    assert repr(ordered) == "sequential(nop(), nop(), stop_order='reverse')"
+    bounded = accept(timeouts(nop(), start=1, stop=2), "test")
+    assert repr(bounded.with_parts(inner)) == f"timeouts({inner!r}, start=1, stop=2, grace=0)"
+    single = accept(leaf(trio.sleep_forever), "test")
+    assert single.with_parts() is single
 
 
 async def test_law_6_no_reference_cycle_keeps_what_a_named_group_has_hidden() -> None:

@@ -26,6 +26,7 @@ from nestling import (
     start_stop,
     worker,
 )
+from nestling.testing._trio_internals import scheduled_by
 from tests.kernel.composing import nothing, pair
 from tests.kernel.recording import failure_of, leaves_of, no_cycles, no_task_left, notes_of
 
@@ -688,3 +689,43 @@ async def test_no_reference_cycle_keeps_an_error_law_6(combine: Combinator, mome
         with pytest.raises((OSError, ExceptionGroup)):
             await combine(members[moment], nop()).run(f)
         await trio.lowlevel.checkpoint()
+
+
+# What comes too late to be cancelled
+
+
+async def test_a_start_that_returns_although_it_was_cancelled_is_stopped(record: Recorder) -> None:
+    async def start() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(2)
+        record("started")
+
+    with trio.move_on_after(1) as scope:
+        await parallel(start_stop(start, record.does("stop")), nop()).run(body)
+    assert scope.cancelled_caught
+    assert record.trace == ["started", "stop", "stop cancelled"]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_leaf_that_has_returned_is_not_stopped_under_any_schedule(seed: int) -> None:
+    trace: list[str] = []
+
+    async def main() -> None:
+        over = trio.Event()
+
+        async def run() -> None:
+            await over.wait()
+            trace.append("returned")
+
+        async def stop() -> None:
+            trace.append("stop" if trace else "stop of what runs")
+
+        async def callback() -> None:
+            over.set()
+            await trio.lowlevel.checkpoint()
+
+        await parallel(leaf(run, stop), nop()).run(callback)
+
+    with scheduled_by(seed):
+        trio.run(main)
+    assert "stop" not in trace

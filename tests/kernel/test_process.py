@@ -25,17 +25,18 @@ from nestling import (
     named,
     nop,
     runnable,
+    running,
     service,
     start_stop,
 )
 from tests.kernel.composing import nothing
-from tests.kernel.recording import leaves_of, no_task_left, notes_of
+from tests.kernel.recording import leaves_of, no_cycles, no_task_left, notes_of
 
 if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
+    from exceptiongroup import BaseExceptionGroup, ExceptionGroup
 
 if TYPE_CHECKING:
-    from tests.kernel.recording import Recorder
+    from tests.kernel.recording import AsyncFunction, Recorder
 
 Situation = Literal["initial", "starting", "running", "stopping", "stopped", "prevented"]
 
@@ -668,3 +669,46 @@ def test_a_call_that_is_cancelled_at_any_step_leaves_a_process_that_has_stopped_
         if not instrument.struck:
             assert step > 1
             return
+
+
+# What keeps an error
+
+
+FAILING: dict[str, Callable[[AsyncFunction], Runnable]] = {
+    "start": lambda fail: start_stop(fail, nothing),
+    "stop": lambda fail: start_stop(nothing, fail),
+    "foreground": lambda fail: leaf(fail),  # noqa: PLW0108
+    "in a chain": lambda fail: chain(nop(), named("db", start_stop(nothing, fail))),
+}
+
+
+async def by_process(r: Runnable) -> None:
+    async with trio.open_nursery() as nursery:
+        process = Process(nursery, r)
+        try:
+            await process.start()
+            await trio.lowlevel.checkpoint()
+            await process.stop()
+        finally:
+            del process  # it keeps its error, and this frame would keep it
+
+
+async def by_running(r: Runnable) -> None:
+    async with running(r):
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("how", [by_process, by_running])
+@pytest.mark.parametrize("make", FAILING.values(), ids=FAILING)
+async def test_law_6_no_reference_cycle_keeps_the_error(
+    make: Callable[[AsyncFunction], Runnable], how: Callable[[Runnable], Awaitable[None]]
+) -> None:
+    with no_cycles() as mark:
+
+        async def fail() -> None:
+            marker = mark()
+            await trio.lowlevel.checkpoint()
+            raise OSError(marker.__class__)
+
+        with suppress(OSError, ExceptionGroup):
+            await how(make(fail))

@@ -284,6 +284,7 @@ async def test_law_1_a_cancelled_callback_is_gone_before_the_service_is_cancelle
 async def test_law_3_the_failure_is_the_cause_of_an_error_that_followed_from_it() -> None:
     async def serve(*, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
+        await trio.sleep(1)
         raise OSError("gone")
 
     async def callback() -> None:
@@ -418,3 +419,14 @@ async def test_in_a_chain_a_dependent_uses_its_value(record: Recorder) -> None:
         "serving cancelled",
         "serving gone",
     ]
+
+
+async def test_one_that_returns_at_once_when_it_has_started_starts_no_dependent(
+    record: Recorder,
+) -> None:
+    async def quick(*, task_status: trio.TaskStatus[None]) -> None:
+        await trio.sleep(1)
+        task_status.started()
+
+    await service(quick).run(record.does("callback"))
+    assert record.trace == []

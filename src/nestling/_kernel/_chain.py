@@ -53,14 +53,14 @@ def chain(*runnables: Runnable) -> Runnable:
     if len(runnables) == 1:
         return runnables[0]
     flat = [level for member in members for level in _levels(member)]
-    return _Chain(tuple(flat)) if members else nop()
+    return Chain(tuple(flat)) if members else nop()
 
 
 def _levels(member: Composed) -> tuple[Composed, ...]:
-    return member.parts if isinstance(member, _Chain) else (member,)
+    return member.parts if isinstance(member, Chain) else (member,)
 
 
-class _Chain(Composed):
+class Chain(Composed):
     kind = "chain"
 
     def __init__(self, members: tuple[Composed, ...]) -> None:
@@ -69,6 +69,9 @@ class _Chain(Composed):
     @property
     def parts(self) -> tuple[Composed, ...]:
         return self._members
+
+    def with_parts(self, *parts: Runnable) -> Runnable:
+        return chain(*parts)
 
     async def run(self, f: Callback, /) -> None:
         claim()

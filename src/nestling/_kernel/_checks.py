@@ -34,7 +34,10 @@ def check_seconds(value: object, argument: str) -> float:
     """Return ``value`` as a number of seconds that is not negative; `math.inf` is allowed."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{argument} must be a number of seconds, not {describe_value(value)}")
-    seconds = float(value)
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf if value > 0 else -math.inf
     if math.isnan(seconds) or seconds < 0:
         raise ValueError(f"{argument} must be zero or more seconds, not {value!r}")
     return seconds
@@ -44,10 +47,10 @@ def check_name(value: object, argument: str) -> str:
     """Return ``value`` as a node's name: a string, not empty, without a slash."""
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a string, not {describe_value(value)}")
-    if not value or "/" in value:
+    if not value or "/" in value or not value.isprintable():
         raise ValueError(
-            f"{argument} must be a non-empty string without '/', which separates the names "
-            f"of a path, not {value!r}"
+            f"{argument} must be a non-empty, printable string without '/', which separates the "
+            f"names of a path, not {value!r}"
         )
     return value
 

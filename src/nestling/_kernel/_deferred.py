@@ -34,22 +34,22 @@ def deferred(factory: Factory) -> Runnable:
             f"not {describe_value(factory)}"
         )
     check_arity(factory, "factory of deferred()", 0)
-    return _Deferred(factory)
+    return Deferred(factory)
 
 
-class _Deferred(Composed):
+class Deferred(Composed):
     kind = "deferred"
 
     def __init__(self, factory: Factory) -> None:
-        self._factory = factory
+        self.factory = factory
 
     @property
     def label(self) -> str:
-        return label_of(self._factory)
+        return label_of(self.factory)
 
     async def run(self, f: Callback, /) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
-        made = self._factory()
+        made = self.factory()
         if inspect.isawaitable(made):
             made = await made
         await accept(made, f"what deferred({self.label!r}) has built").run(f)

@@ -15,9 +15,10 @@ ended        it calls back         `CallbackReusedError`
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 import attrs
 import trio
@@ -76,14 +77,18 @@ def accept(value: object, argument: str) -> Composed:
     if isinstance(value, Composed):
         return value
     expected = f"{argument} must be a runnable, an object with 'async def run(self, f)'"
+    if inspect.iscoroutine(value) or inspect.isgenerator(value):
+        value.close()
+        raise TypeError(f"{expected}, not what a call of {value.__qualname__!r} has returned")
     if isinstance(value, type):
         raise TypeError(f"{expected}, not the class {describe_value(value)}: pass an instance")
-    if not isinstance(value, Runnable):
+    run = getattr(value, "run", None)
+    if not callable(run):
         hint = "; make one of a function by leaf(), service() or runnable()"
         raise TypeError(f"{expected}, not {describe_value(value)}{hint if callable(value) else ''}")
     name = type(value).__name__
-    check_async(value.run, f"{argument} must be a runnable: {name}.run", arity=1)
-    return Foreign(value.run, name)
+    check_async(run, f"{argument} must be a runnable: {name}.run", arity=1)
+    return Foreign(cast("RunFunction", run), name)
 
 
 def accept_all(combinator: str, values: Sequence[object]) -> tuple[Composed, ...]:

@@ -5,14 +5,14 @@ handed over                    outcome
 =============================  ===================================================================
 an async function              believed
 a coroutine                    refused, and closed: the function itself is wanted
-a generator function           refused
+a generator function           refused, but for a `types.coroutine`
 a class                        refused, unless its instances can be awaited
-a function of C                refused if it is the standard library's: none of those is async
-a sync function                refused, unless it may return an awaitable: a lambda, what wraps
-                               another function, what is annotated so
-an object that can be called   like its ``__call__``; believed if that takes ``*args``, as those
-                               do that hand a call on
-a `functools.partial`          like the function inside
+a function of C                refused if it is one of the standard library: none of those is async
+a sync function                refused if it is annotated to return a plain value, or nothing; or
+                               if it has no annotation and does not look like one that hands its
+                               call on: a lambda, what wraps another one, what takes ``*args``
+an object that can be called   like its ``__call__``
+a `functools.partial`          like the function inside; a `staticmethod` as well
 =============================  ===================================================================
 
 What is believed and then returns no awaitable is found out when it is called, by `call`.
@@ -24,6 +24,7 @@ import inspect
 import math
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
 from functools import partial
 from types import CodeType, CoroutineType
 from typing import Any, cast
@@ -77,32 +78,38 @@ def check_async(function: object, argument: str, arity: int | None = 0) -> None:
 
 
 def without_partial(function: Callable[..., object]) -> Callable[..., object]:
-    """Return the function inside of a `functools.partial`, or of several."""
-    while isinstance(function, partial):
-        function = cast("Callable[..., object]", function.func)
+    """Return the function inside of a `functools.partial` or a `staticmethod`, or of several."""
+    while isinstance(function, (partial, staticmethod)):
+        wrapper = cast("Any", function)
+        function = wrapper.func if isinstance(function, partial) else wrapper.__func__
     return function
 
 
 def is_generator_function(function: object) -> bool:
-    """Tell whether a call of ``function`` makes a generator, async or not."""
-    return inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)
+    """Tell whether a call of ``function`` makes a generator that cannot be awaited."""
+    if inspect.isgeneratorfunction(function):
+        flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
+        return not flags & inspect.CO_ITERABLE_COROUTINE
+    return inspect.isasyncgenfunction(function)
 
 
 def _is_plainly_sync(function: Callable[..., object]) -> bool:
     if inspect.isbuiltin(function):
         module = cast("str | None", function.__module__)
-        return module is None or module.partition(".")[0] in sys.stdlib_module_names
+        return module is not None and module.partition(".")[0] in sys.stdlib_module_names
     plain = _plain(function)
-    if plain is None:
+    if plain is None or inspect.iscoroutinefunction(plain) or _is_marked(function):
         return False
-    if inspect.iscoroutinefunction(plain) or _is_marked(function):
-        return False
-    if plain.__name__ == "<lambda>" or hasattr(plain, "__wrapped__"):
-        return False
-    if plain is not _plain_function(function) and _code(plain).co_flags & inspect.CO_VARARGS:
-        return False
+    if hasattr(plain, "__wrapped__"):
+        return False  # its annotations are those of what it wraps
     returns = _return_annotation(plain)
-    return not any(name in returns for name in ("Awaitable", "Coroutine", "Any", "object", "Task"))
+    if returns:
+        return returns.partition("[")[0].strip("'\" ") in _PLAIN_VALUES
+    hands_on = bool(_code(plain).co_flags & inspect.CO_VARARGS)
+    return not hands_on and plain.__name__ != "<lambda>"
+
+
+_PLAIN_VALUES = {"None", "bool", "bytes", "dict", "float", "int", "list", "set", "str", "tuple"}
 
 
 def _plain_function(function: object) -> Callable[..., object] | None:
@@ -127,21 +134,23 @@ def _is_marked(function: object) -> bool:
 
 
 def _return_annotation(function: Callable[..., object]) -> str:
+    """Return the annotation of what a function returns, as it is written; "" if there is none."""
     if sys.version_info >= (3, 14):
         # Not evaluated: it may use names that only a type checker imports.
         annotations = annotationlib.get_annotations(function, format=annotationlib.Format.STRING)
     else:
         annotations = function.__annotations__
-    return str(annotations.get("return", ""))
+    returns: object = annotations.get("return", "")
+    return returns.__name__ if isinstance(returns, type) else str(returns)
 
 
 def check_arity(function: Callable[..., object], argument: str, arity: int) -> None:
     """Refuse a function that cannot be called with ``arity`` arguments, as far as is known."""
+    if isinstance(function, staticmethod):
+        function = without_partial(cast("Callable[..., object]", function))
     plain = _plain_function(function)
     if plain is None:
         check_call(function, argument, *[None] * arity)
-        return
-    if hasattr(plain, "__wrapped__"):
         return
     code = _code(plain)
     bound = 1 if plain is not function else 0
@@ -171,7 +180,8 @@ def check_call(
 ) -> None:
     """Refuse a function whose signature, where it has one, does not take these arguments."""
     try:
-        signature = inspect.signature(function)
+        # Not that of what it wraps: a decorator may supply arguments, or ask for more.
+        signature = inspect.signature(function, follow_wrapped=_is_of_contextlib(function))
     except (TypeError, ValueError):
         return
     try:
@@ -179,3 +189,12 @@ def check_call(
     except TypeError as problem:
         name = describe_value(without_partial(function))
         raise TypeError(f"{argument} {name} cannot be called as asked: {problem}") from None
+
+
+def _is_of_contextlib(function: Callable[..., object]) -> bool:
+    """Tell whether it is made by `contextlib.asynccontextmanager`, which asks for the same."""
+    code = getattr(without_partial(function), "__code__", None)
+    return getattr(code, "co_filename", None) == _CONTEXTLIB
+
+
+_CONTEXTLIB = _code(contextmanager).co_filename

@@ -24,7 +24,7 @@ import trio
 
 from nestling._kernel._errors import ExitedBeforeRunningError, UnexpectedReturnError
 from nestling._kernel._interrupts import interruptible, protected
-from nestling._kernel._member import Member, Plan
+from nestling._kernel._member import Member, Plan, return_from_callback
 from nestling._kernel._node import (
     Callback,
     child_node,
@@ -61,6 +61,7 @@ class Group(ABC):
         self.aborted = False
         self.stopping = False
         self.failed = False
+        self._ending: list[Member] = []
         self._interrupted_by: str | None = None
         self._asked = trio.Event()
         self._provider = Provider(self._provide, kind, "", stop=self._ask)
@@ -78,8 +79,7 @@ class Group(ABC):
     def give_up(self) -> None:
         """Cancel what is still starting, and all that is stopped by nothing but cancellation."""
 
-    @abstractmethod
-    async def stop(self) -> None:
+    async def stop(self) -> None:  # noqa: B027  # a parallel has told all of them already
         """Stop those that are left. Their tasks are waited for afterwards."""
 
     async def _ask(self) -> None:
@@ -101,6 +101,8 @@ class Group(ABC):
                 except BaseException as exception:
                     cancelled = exception
                 self.stopping = True
+                for member in self._ending:
+                    return_from_callback(member)
                 self._force_if_interrupted()
                 self.give_up()
             await self.stop()
@@ -116,7 +118,12 @@ class Group(ABC):
         plan = member.plan
         self.enter(member)
         if plan.start is not None:
-            self.together.start_soon(self._start_in_task, member, name=plan.label)
+            nursery = self.together
+            if alone:
+                nursery = self.nursery
+                member.scope = trio.CancelScope()
+            member.live = 1
+            nursery.start_soon(self._start_in_task, member, name=plan.label)
         elif plan.foreground is None:
             self.member_runs(member)
         else:
@@ -147,8 +154,8 @@ class Group(ABC):
         self.not_running -= 1
         if self.not_running == 0:
             self.settled.set()
-        if self.stopping and member.live:
-            # Its start was cancelled, and it has not noticed.
+        if self.stopping:
+            # Its start was cancelled, and it has not noticed, or was too far to be cancelled.
             self.begin_to_stop(member)
 
     def begin_to_stop(self, member: Member) -> None:
@@ -176,11 +183,20 @@ class Group(ABC):
         enter_node_of(member)
         assert member.plan.start is not None
         try:
-            await interruptible(member.plan.start)
+            if member.scope is None:
+                await interruptible(member.plan.start)
+            else:
+                with member.scope:
+                    await interruptible(member.plan.start)
         except BaseException as exception:
+            member.live -= 1
             self._failed(member, exception)
         else:
-            self.member_runs(member)
+            member.live -= 1
+            if member.scope is not None and member.scope.cancelled_caught:
+                self._finish(member)
+            else:
+                self.member_runs(member)
 
     @protected
     async def _foreground(self, member: Member) -> None:
@@ -192,7 +208,7 @@ class Group(ABC):
             else:
                 with member.scope:
                     await interruptible(member.plan.foreground, member)
-            if not self.stopping:
+            if member.phase != "stopping":
                 # Who returns because of a cancellation is not to blame for returning.
                 await trio.lowlevel.checkpoint_if_cancelled()
         except BaseException as exception:
@@ -207,7 +223,8 @@ class Group(ABC):
         enter_node_of(member)
         assert member.plan.stop is not None
         try:
-            await interruptible(member.plan.stop)
+            if not member.returned:
+                await interruptible(member.plan.stop)
         except BaseException as exception:
             member.stop_failure = without_cancelled(exception)
             self._note_failure(member.stop_failure)
@@ -239,7 +256,8 @@ class Group(ABC):
 
     def _returned(self, member: Member) -> None:
         name = member.plan.name or member.plan.label
-        if self.stopping:
+        member.returned = member.plan.on_return != "stay"
+        if member.phase == "stopping" or (self.stopping and member.phase == "starting"):
             self._finish(member)
         elif member.phase == "starting" and member.plan.is_node:
             problem = f"{name!r} ended before it was running"
@@ -254,7 +272,8 @@ class Group(ABC):
             self._finish(member)
 
     def member_ends(self, member: Member) -> None:
-        """Note that a member can no longer run, although it has not ended yet."""
+        """Note that a member can no longer run, and waits for the dependents to be gone."""
+        self._ending.append(member)
         self._provider.may_end_early()
         self._ends_the_group(member, "is ending")
 
@@ -303,8 +322,9 @@ class Group(ABC):
         try:
             interrupt = next((error for error in errors if forces(error)), None)
             if interrupt is not None:
-                pairs = zip(names, errors, strict=True)
+                pairs = list(zip(names, errors, strict=True))
                 note_suppressed(interrupt, [pair for pair in pairs if pair[1] is not interrupt])
+                pairs.clear()
                 raise_again(interrupt)
             raise BaseExceptionGroup(self._message(names), [*errors])
         finally:

@@ -71,6 +71,7 @@ class Member:
         scope: around the foreground, where it may have to be cancelled alone.
         failure: what its start or its foreground raised.
         stop_failure: what its stop function raised.
+        returned: its foreground has returned by itself: there is nothing to stop any more.
         asked: set when a member without a cheaper plan is to return from its callback.
         gone: set when it has ended, where somebody waits for that.
         custom: whatever the plan's functions keep for the run.
@@ -84,6 +85,7 @@ class Member:
     scope: trio.CancelScope | None = None
     failure: BaseException | None = None
     stop_failure: BaseException | None = None
+    returned: bool = False
     asked: trio.Event | None = None
     gone: trio.Event | None = None
     custom: object = None
@@ -101,9 +103,10 @@ class Member:
         except trio.Cancelled:
             # Something in the member has ended. Before its providers stop, what depends on the
             # group has to be gone.
-            self.group.member_ends(self)
-            with trio.CancelScope(shield=True):
-                await self.asked.wait()
+            if not self.group.stopping:
+                self.group.member_ends(self)
+                with trio.CancelScope(shield=True):
+                    await self.asked.wait()
             raise
 
 

@@ -28,11 +28,11 @@ def named(name: str, r: Runnable) -> Runnable:
     """
     check_name(name, "name of named()")
     inner = accept(r, f"r of named({name!r})")
-    return _Named(name, inner, inner.kind)
+    return Named(name, inner, inner.kind)
 
 
 @attrs.frozen(repr=False, eq=False)
-class _Named(Composed):
+class Named(Composed):
     name: str
     _inner: Composed
     kind: str
@@ -47,7 +47,10 @@ class _Named(Composed):
 
     @property
     def parts(self) -> tuple[Composed, ...]:
-        return self._inner.parts
+        return (self._inner,)
+
+    def with_parts(self, *parts: Runnable) -> Runnable:
+        return named(self.name, *parts)
 
     async def run(self, f: Callback, /) -> None:
         node = child_node(current_node(), self.name, self.kind)
@@ -61,7 +64,7 @@ class _Named(Composed):
 
     def describe(self) -> Description:
         inner = self._inner.describe()
-        if isinstance(self._inner, _Named):
+        if isinstance(self._inner, Named):
             return Description("named", self.name, (inner,))
         return Description(inner.kind, self.name, inner.children)
 

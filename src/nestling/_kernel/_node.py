@@ -36,6 +36,7 @@ from nestling._kernel._outcome import (
     add_signature,
     first_error,
     is_error,
+    is_same,
     note_suppressed,
     notes,
     without_cancelled,
@@ -252,7 +253,7 @@ async def run_in(
     try:
         await run(callback)
     except BaseException as exception:
-        own = all(exception is not other for other in passing)
+        own = not any(is_same(exception, other) for other in passing)
         node.stopped(exception if own else None)
         if sign and is_error(exception) and (own or not _is_signed(exception)):
             add_signature(exception, node.name)

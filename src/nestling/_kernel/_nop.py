@@ -17,10 +17,10 @@ def nop() -> Runnable:
 
         debugger = remote_debugger() if settings.debug else nop()
     """
-    return _Nop()
+    return Nop()
 
 
-class _Nop(Composed):
+class Nop(Composed):
     kind = "nop"
 
     async def run(self, f: Callback, /) -> None:

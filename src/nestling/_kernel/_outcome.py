@@ -15,7 +15,7 @@ one is not `Exception` that one first (a KeyboardInterrupt is never only a note)
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn, cast
 
 import trio
@@ -76,12 +76,15 @@ def notes(exception: BaseException) -> Sequence[str]:
     return getattr(exception, "__notes__", ())
 
 
-def summary(exception: BaseException) -> str:
+def summary(
+    exception: BaseException, of_member: Callable[[BaseException], str] | None = None
+) -> str:
     """Describe ``exception`` in one line, and in it the members of a group."""
     name = type(exception).__name__
     if isinstance(exception, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", exception)
-        return f"{name}: {group.message} ({'; '.join(map(summary, group.exceptions))})"
+        members = "; ".join(map(of_member or summary, group.exceptions))
+        return f"{name}: {group.message} ({members})"
     text = " ".join(str(exception).split())
     return f"{name}: {text}" if text else name
 
@@ -99,7 +102,7 @@ def first_error(
     seen: set[int] = set()
     for source, error in errors:
         if error is not None:
-            own = {id(leaf) for leaf in _leaves(error) if not isinstance(leaf, trio.Cancelled)}
+            own = _own_leaves(error)
             if not own <= seen:
                 found.append((source, error))
                 seen |= own
@@ -116,21 +119,43 @@ def _leaves(exception: BaseException) -> Iterable[BaseException]:
     return [exception]
 
 
-def _with_causes(exception: BaseException) -> str:
-    texts = [summary(exception)]
-    seen = {id(exception)}
-    cause = exception.__cause__
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        texts.append(summary(cause))
-        cause = cause.__cause__
-    return ", from ".join(texts)
+def is_same(one: BaseException | None, other: BaseException | None) -> bool:
+    """Tell whether two are one error; trio may have made a group anew on its way."""
+    if one is None or other is None:
+        return False
+    return one is other or _own_leaves(one) == _own_leaves(other)
+
+
+def _own_leaves(error: BaseException) -> set[int]:
+    return {id(leaf) for leaf in _leaves(error) if not isinstance(leaf, trio.Cancelled)}
+
+
+def _with_causes(exception: BaseException, *told: BaseException) -> str:
+    """Describe ``exception`` as `summary` does, and what it and its members were raised from.
+
+    Args:
+        exception: what is described.
+        told: where this ends, since it is told elsewhere.
+    """
+    text = ""
+    seen = set(map(id, told))
+    current: BaseException | None = exception
+    link = ""
+    while current is not None and id(current) not in seen and is_error(current):
+        seen.add(id(current))
+        text += f"{link}{summary(current, _with_causes)}"
+        link = ", from "
+        following = current.__cause__
+        if following is None and not current.__suppress_context__:
+            link, following = ", while handling ", current.__context__
+        current = following
+    return text
 
 
 def note_suppressed(chosen: BaseException, others: Iterable[tuple[str, BaseException]]) -> None:
     """Leave a note on ``chosen`` for each error that it hides, and for what those have hidden."""
     for source, error in others:
-        add_note(chosen, Suppressed(f"{source} failed as well: {_with_causes(error)}"))
+        add_note(chosen, Suppressed(f"{source} failed as well: {_with_causes(error, chosen)}"))
         for note in _notes_in(error, chosen):
             if isinstance(note, Suppressed):
                 add_note(chosen, note)

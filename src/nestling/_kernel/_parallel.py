@@ -33,11 +33,11 @@ def parallel(*runnables: Runnable) -> Runnable:
     if len(runnables) == 1:
         return runnables[0]
     plans = tuple([member.plan() for member in members])
-    return _Parallel(members, plans) if members else nop()
+    return Parallel(members, plans) if members else nop()
 
 
 @attrs.frozen(repr=False, eq=False)
-class _Parallel(Composed):
+class Parallel(Composed):
     kind = "parallel"
 
     _members: tuple[Composed, ...]
@@ -46,6 +46,9 @@ class _Parallel(Composed):
     @property
     def parts(self) -> tuple[Composed, ...]:
         return self._members
+
+    def with_parts(self, *parts: Runnable) -> Runnable:
+        return parallel(*parts)
 
     async def run(self, f: Callback, /) -> None:
         await _ParallelRun(self.kind, self._plans).run(f)
@@ -62,9 +65,3 @@ class _ParallelRun(Group):
         self.together.cancel_scope.cancel(f"{self.where} stops its members")
         for member in self.members:
             self.begin_to_stop(member)
-
-    async def stop(self) -> None:
-        if self.aborted:
-            # A start that was too far to be cancelled has come to its end in the meantime.
-            for member in self.members:
-                self.begin_to_stop(member)

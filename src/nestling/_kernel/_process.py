@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import weakref
+from collections.abc import Awaitable, Iterator
 
 import trio
 
@@ -83,6 +84,7 @@ class Process:
         """What the process failed with, once it is stopped."""
         return self._error
 
+    @protected
     async def start(self) -> None:
         """Start the process, and wait until it runs.
 
@@ -102,10 +104,11 @@ class Process:
             raise InvalidStateError(
                 f"cannot start {self._name!r}: its nursery is closed"
             ) from closed
-        await self._wait_or_cancel(self._settled, "start() was cancelled")
-        if not self._ran:
-            raise ExitedBeforeRunningError(f"{self._name!r} ended before it was running")
+        waiting = self._wait_or_cancel(self._settled, "start() was cancelled", starts=True)
+        del self  # whoever keeps an error keeps this frame: let it not keep the error in turn
+        await waiting
 
+    @protected
     async def stop(self) -> None:
         """Stop the process gracefully, and wait for its end.
 
@@ -131,14 +134,18 @@ class Process:
             self._scope.cancel(f"{self._name!r} was stopped during its start-up")
         else:
             self._asked.set()
-        await self._wait_or_cancel(self._ended, "stop() was cancelled")
+        waiting = self._wait_or_cancel(self._ended, "stop() was cancelled")
+        del self
+        await waiting
 
     async def wait(self) -> None:
         """Wait until the process is stopped, for whatever reason. Raises no error of it."""
         await self._ended.wait()
 
     @protected
-    async def _wait_or_cancel(self, event: trio.Event, reason: str) -> None:
+    async def _wait_or_cancel(
+        self, event: trio.Event, reason: str, *, starts: bool = False
+    ) -> None:
         raised: BaseException | None = None
         try:
             try:
@@ -153,8 +160,11 @@ class Process:
                 raise_again(error)
             if raised is not None:
                 raise_again(raised)
+            if starts and not self._ran:
+                raise ExitedBeforeRunningError(f"{self._name!r} ended before it was running")
         finally:
             raised = error = None
+            del self
 
     def _give_up(self, reason: str) -> None:
         self._stopping = True
@@ -174,7 +184,7 @@ class Process:
         self._task = trio.lowlevel.current_task()
         try:
             with self._scope:
-                await interruptible(self._runnable.run, self._callback)
+                await interruptible(self._runnable.run, _WeakCallback(self))
         except BaseException as exception:
             self._error = without_cancelled(exception)
             if not is_error(exception) or forces(exception):
@@ -183,17 +193,33 @@ class Process:
             self._step("ended", "end")
             self._end()
             self._task = None
+            del self
 
-    async def _callback(self) -> None:
+    async def callback(self) -> None:
+        """Be the callback of what is run."""
         if not self._stopping:
             self._step("called back", "call back")
             self._ran = True
             self._settled.set()
-            await self._asked.wait()
+            asked = self._asked
+            del self
+            await asked.wait()
 
     def _end(self) -> None:
         self._settled.set()
         self._ended.set()
+
+
+class _WeakCallback:
+    """The callback of a process, which does not keep it: an error that is kept keeps this."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = weakref.ref(process)
+
+    def __call__(self) -> Awaitable[None]:
+        process = self._process()
+        assert process is not None  # its task keeps it
+        return process.callback()
 
 
 def tasks_around(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:

@@ -193,7 +193,7 @@ class Provider:
                 await self._settled.wait()
                 # A cancellation during the start-up is remembered: no dependent is started.
                 await trio.lowlevel.checkpoint_if_cancelled()
-            if self._ready:
+            if self._ready and not (self._settled is not None and self._ended_by_itself):
                 with self._callback_scope:
                     await interruptible(f)
         except BaseException as exception:

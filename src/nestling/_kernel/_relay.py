@@ -50,7 +50,6 @@ class Relay:
         self.title = title
         self.scope = trio.CancelScope()
         self.callback_error: BaseException | None = None
-        self.callback_cancelled = False
         self._callback_scope = trio.CancelScope()
         self._watch_scope = trio.CancelScope()
 
@@ -65,6 +64,11 @@ class Relay:
     def cancelled(self, reason: str) -> None:
         """A cancellation has come from outside."""
         self._callback_scope.cancel(reason)
+
+    @property
+    def callback_cancelled(self) -> bool:
+        """Whether the callback was cancelled from outside; it may have returned all the same."""
+        return self._callback_scope.cancel_called
 
     @property
     def stops_gracefully(self) -> bool:
@@ -108,7 +112,7 @@ class Relay:
                 raise_again(error)
             if raised is not None:
                 raise_again(raised)
-            if self._callback_scope.cancel_called:
+            if self.callback_cancelled:
                 await trio.lowlevel.checkpoint_if_cancelled()
         finally:
             del raised, interrupt
@@ -134,8 +138,6 @@ class Relay:
         self.callback_error = without_cancelled(exception)
         if forces(exception):
             self.scope.cancel(f"{self.title} is forced to stop by {type(exception).__name__}")
-        caught = self._callback_scope.cancelled_caught
-        self.callback_cancelled = caught or (exception is not None and not is_error(exception))
         self.left()
 
     @protected

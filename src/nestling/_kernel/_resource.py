@@ -60,6 +60,9 @@ def resource(
     Raises, when it runs, what entering raises; the callback's error, or else what leaving raises.
     """
     expected = "factory of resource() must be a function that returns a context manager"
+    made: object = factory
+    if isinstance(made, (AbstractAsyncContextManager, AbstractContextManager)):
+        raise TypeError(f"{expected}, not what such a function has returned: do not call it")
     if not callable(factory):
         raise TypeError(f"{expected}, not {describe_value(factory)}")
     inside = without_partial(factory)

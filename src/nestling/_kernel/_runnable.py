@@ -76,8 +76,13 @@ class Composed(ABC):
 
     @property
     def parts(self) -> tuple[Composed, ...]:
-        """The runnables that it is composed of."""
+        """The runnables that it is made of."""
         return ()
+
+    def with_parts(self, *parts: Runnable) -> Runnable:
+        """Return what is made of ``parts`` as this is made of its own."""
+        assert not parts, f"{self!r} has no parts"
+        return self
 
     def plan(self) -> Plan:
         """Say how a group runs this as a member. By default: as a task in which it is run."""

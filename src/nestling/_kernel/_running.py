@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
 from nestling._kernel._checks import check_name
 from nestling._kernel._foreign import accept
+from nestling._kernel._interrupts import protected
 from nestling._kernel._node import settle
 from nestling._kernel._outcome import is_error, raise_again
 from nestling._kernel._process import Process, tasks_around
@@ -20,12 +21,16 @@ if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 
-@asynccontextmanager
-async def running(r: Runnable, *, name: str | None = None) -> AsyncGenerator[Process, None]:
+def running(r: Runnable, *, name: str | None = None) -> AbstractAsyncContextManager[Process]:
     """Run ``r`` around the body of an ``async with`` statement.
 
     Starts it, runs the body as its callback, and stops it gracefully. A node that ends early
     cancels the body. Errors come out as from ``r.run(body)``: bare, where that is bare.
+
+    The process may be stopped before the body is left. By the body's own task: the body then goes
+    on without it. By another task: the body is cancelled, but not waited for, since it may wait for
+    that very task. By a task in a nursery of the body: the body is cancelled once the process has
+    ended.
 
     Args:
         r: what is run.
@@ -39,6 +44,12 @@ async def running(r: Runnable, *, name: str | None = None) -> AsyncGenerator[Pro
     accept(r, "r of running()")
     if name is not None:
         check_name(name, "name of running()")
+    return _running(r, name)
+
+
+@asynccontextmanager
+@protected
+async def _running(r: Runnable, name: str | None) -> AsyncGenerator[Process, None]:
     raised: BaseException | None = None
     error: BaseException | None = None
     interrupt: BaseException | None = None
@@ -68,22 +79,26 @@ async def running(r: Runnable, *, name: str | None = None) -> AsyncGenerator[Pro
         # What was forced from outside after the body was left is not to look like a plain stop.
         await trio.lowlevel.checkpoint_if_cancelled()
     finally:
-        raised = error = interrupt = chosen = None
+        # Whoever keeps an error keeps this frame, and the process keeps its error.
+        raised = error = interrupt = chosen = process = None
         body = ("", None)
 
 
 class _AroundBody(Process):
     """A process whose callback is a body that runs in another task.
 
-    =========================  =============================================================
-    event                      what is done
-    =========================  =============================================================
-    the body is left           the callback ends as the body did
-    the node ends early        the body is cancelled; the callback ends when it is left
-    cancelled from outside     reaches the body first: the process is shielded until it is left
-    ``stop()`` from outside    the body is cancelled; the callback returns when it is left
-    ``stop()`` in the body     the callback returns at once: the body waits for its end
-    =========================  =============================================================
+    =====================================  =====================================================
+    event                                  what is done
+    =====================================  =====================================================
+    the body is left                       the callback ends as the body did
+    the node ends early                    the body is cancelled; the callback ends when it is left
+    cancelled from outside                 reaches the body first: the process is shielded until
+                                           it is left
+    ``stop()`` by the body's task          the callback returns at once: the body goes on
+    ``stop()`` by a task below the body    the callback returns at once; the body is cancelled when
+                                           the process has ended
+    ``stop()`` by another task             the callback returns at once; the body is cancelled
+    =====================================  =====================================================
     """
 
     def __init__(self, nursery: trio.Nursery, r: Runnable, *, name: str | None = None) -> None:
@@ -91,44 +106,57 @@ class _AroundBody(Process):
         self.body = trio.CancelScope()
         self.took_over = False
         self._body_task = trio.lowlevel.current_task()
-        self._released = trio.Event()
+        self._body_goes_on = False
+        self._left = False
         self._body_error: BaseException | None = None
 
     async def stop(self) -> None:
-        if self._is_in_body(trio.lowlevel.current_task()):
-            self._released.set()
-        await super().stop()
+        if self._state is State.RUNNING:
+            self._tell_body(trio.lowlevel.current_task())
+        stopping = super().stop()
+        del self
+        await stopping
+
+    def _tell_body(self, stopper: trio.lowlevel.Task) -> None:
+        if stopper is self._body_task:
+            self._body_goes_on = True
+        elif not self._is_below_body(stopper):
+            self.body.cancel(f"{self._name!r} is asked to stop")
+
+    def _is_below_body(self, task: trio.lowlevel.Task) -> bool:
+        """Tell whether ``task`` runs in a nursery of the body, so that it is cancelled with it."""
+        below: trio.lowlevel.Task | None = None
+        for around in tasks_around(task):
+            if around is self._body_task:
+                nurseries = around.child_nurseries
+                own = nurseries.index(self._nursery)
+                return below is not None and below.parent_nursery in nurseries[own + 1 :]
+            below = around
+        return False
 
     def leave_body(self, raised: BaseException | None) -> None:
         """End the callback as the body has ended."""
+        self._left = True
         self._scope.shield = False
         if self._state is not State.STOPPED:
             self._body_error = raised if is_error(raised) else None
             self._stopping = True
-        self._asked.set()
-        self._released.set()
+            self._asked.set()
 
-    def _give_up(self, reason: str) -> None:
-        if self._is_in_body(trio.lowlevel.current_task()):
-            self._released.set()
-        super()._give_up(reason)
-
-    async def _callback(self) -> None:
-        if self._released.is_set():
+    async def callback(self) -> None:
+        if self._left:
             return
         self._scope.shield = True
         cancelled: trio.Cancelled | None = None
-        try:
-            await super()._callback()
-        except trio.Cancelled as exception:
-            cancelled = exception
         error: BaseException | None = None
         try:
-            if not self._released.is_set():
-                verb = "has ended" if cancelled else "is asked to stop"
-                self.body.cancel(f"{self._name!r} {verb}")
+            try:
+                await super().callback()
+            except trio.Cancelled as exception:
+                cancelled = exception
+                self.body.cancel(f"{self._name!r} has ended")
                 with trio.CancelScope(shield=True):
-                    await self._released.wait()
+                    await self._asked.wait()
             error, self._body_error = self._body_error, None
             if error is not None:
                 self.took_over = True
@@ -136,15 +164,9 @@ class _AroundBody(Process):
             if cancelled is not None:
                 raise_again(cancelled)
         finally:
-            del error, cancelled
+            del self, error, cancelled
 
-    def _is_in_body(self, task: trio.lowlevel.Task) -> bool:
-        """Tell whether ``task`` is that of the body, or runs in a nursery of the body."""
-        below: trio.lowlevel.Task | None = None
-        for around in tasks_around(task):
-            if around is self._body_task:
-                nurseries = around.child_nurseries
-                own = nurseries.index(self._nursery)
-                return below is None or below.parent_nursery in nurseries[own + 1 :]
-            below = around
-        return False
+    def _end(self) -> None:
+        if not self._left and not self._body_goes_on:
+            self.body.cancel(f"{self._name!r} has ended")
+        super()._end()

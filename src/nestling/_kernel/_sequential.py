@@ -38,23 +38,31 @@ def sequential(*runnables: Runnable, stop_order: StopOrder = "forward") -> Runna
     if len(runnables) == 1:
         return runnables[0]
     plans = tuple([member.plan() for member in members])
-    return _Sequential(members, plans, stop_order) if members else nop()
+    return Sequential(members, plans, stop_order) if members else nop()
 
 
 @attrs.frozen(repr=False, eq=False)
-class _Sequential(Composed):
+class Sequential(Composed):
     kind = "sequential"
 
     _members: tuple[Composed, ...]
     _plans: tuple[Plan, ...]
-    _stop_order: StopOrder
+    stop_order: StopOrder
 
     @property
     def parts(self) -> tuple[Composed, ...]:
         return self._members
 
+    def with_parts(self, *parts: Runnable) -> Runnable:
+        return sequential(*parts, stop_order=self.stop_order)
+
     async def run(self, f: Callback, /) -> None:
-        await _SequentialRun(self.kind, self._plans, self._stop_order).run(f)
+        await _SequentialRun(self.kind, self._plans, self.stop_order).run(f)
+
+    def __repr__(self) -> str:
+        members = ", ".join(map(repr, self.parts))
+        order = "" if self.stop_order == "forward" else f", stop_order={self.stop_order!r}"
+        return f"sequential({members}{order})"
 
 
 class _SequentialRun(Group):
@@ -86,6 +94,9 @@ class _SequentialRun(Group):
 
     def give_up(self) -> None:
         self.together.cancel_scope.cancel(f"{self.where} gives up its start")
+        for member in self.members:
+            if member.phase == "starting":
+                self.begin_to_stop(member)
 
     async def stop(self) -> None:
         in_order = self.members if self._stop_order == "forward" else reversed(self.members)

@@ -39,9 +39,9 @@ from nestling._kernel._node import (
     settle,
     watching_node,
 )
-from nestling._kernel._outcome import raise_again
+from nestling._kernel._outcome import is_same, raise_again
 from nestling._kernel._relay import Relay, Run
-from nestling._kernel._runnable import Composed, Runnable
+from nestling._kernel._runnable import Composed, Description, Runnable
 from nestling._kernel._tree import RunTree
 
 
@@ -70,11 +70,11 @@ def timeouts(
     asked = f"timeouts({inner.label or inner.kind!r})"
     bounds = {"start": start, "stop": stop, "grace": grace}
     checked = {name: check_seconds(value, f"{name} of {asked}") for name, value in bounds.items()}
-    return _Timeouts(inner, inner.kind, **checked)
+    return Timeouts(inner, inner.kind, **checked)
 
 
 @attrs.frozen(repr=False, eq=False)
-class _Timeouts(Composed):
+class Timeouts(Composed):
     _inner: Composed
     kind: str
     start: float
@@ -91,7 +91,13 @@ class _Timeouts(Composed):
 
     @property
     def parts(self) -> tuple[Composed, ...]:
-        return self._inner.parts
+        return (self._inner,)
+
+    def with_parts(self, *parts: Runnable) -> Runnable:
+        return timeouts(*parts, start=self.start, stop=self.stop, grace=self.grace)
+
+    def describe(self) -> Description:
+        return self._inner.describe()
 
     async def run(self, f: Callback, /) -> None:
         await _Timed(self).run(self._inner.run, f)
@@ -104,7 +110,7 @@ class _Timeouts(Composed):
 class _Timed:
     """One run under deadlines."""
 
-    def __init__(self, bounds: _Timeouts) -> None:
+    def __init__(self, bounds: Timeouts) -> None:
         self.bounds = bounds
         self.outer = _around.get()
         self.phase: Literal["starting", "running", "stopping"] = "starting"
@@ -215,7 +221,7 @@ class _Timed:
             late = StartTimeoutError(self._path, self.bounds.start, stuck)
             return [("the start", late), what_runs]
         timeout = ("the stop", StopTimeoutError(self._path, self._allowed, stuck))
-        if raised is not None and raised is self._callback_error:
+        if is_same(raised, self._callback_error):
             return [what_runs, timeout]
         return [timeout, what_runs]
 
@@ -232,8 +238,8 @@ class _GraceRelay(Relay):
         self._timed = timed
 
     def left(self) -> None:
-        # It may have been cancelled, and have returned all the same.
-        if self.callback_cancelled or self._callback_scope.cancel_called:
+        # From outside, that is: what is bounded may cancel its callback as well.
+        if self.callback_cancelled:
             self._timed.limit_grace()
 
     def cancelled(self, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import sys
@@ -231,7 +232,9 @@ def _check_aborter(aborter: object) -> Aborter:
     if aborter is None:
         return Aborter()
     if not isinstance(aborter, Aborter):
-        raise TypeError(f"aborter must be an Aborter or None, not {describe_value(aborter)}")
+        raise TypeError(
+            f"aborter of run() must be an Aborter or None, not {describe_value(aborter)}"
+        )
     return aborter
 
 
@@ -241,12 +244,15 @@ def _check_observers(observers: object) -> tuple[Observer, ...]:
 
     if not isinstance(observers, Iterable):
         raise TypeError(
-            f"observers must be an iterable of callables, not {describe_value(observers)}"
+            f"observers of run() must be an iterable of callables, not {describe_value(observers)}"
         )
     checked: list[Observer] = []
     for observer in cast("Iterable[object]", observers):
-        if not callable(observer):
-            raise TypeError(f"observers must be callables, not {describe_value(observer)}")
+        if not callable(observer) or inspect.iscoroutinefunction(observer):
+            raise TypeError(
+                f"each of observers of run() must be a plain function of an event, "
+                f"not {describe_value(observer)}"
+            )
         checked.append(observer)
     logs = any(isinstance(observer, LogEvents) for observer in checked)
     return tuple(checked if logs else [log_events(), *checked])

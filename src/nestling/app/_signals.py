@@ -28,15 +28,20 @@ _UNCATCHABLE = {getattr(signal, name, None) for name in ("SIGKILL", "SIGSTOP")}
 def check_signals(signals: object) -> tuple[int, ...]:
     """Return ``signals`` as the numbers of signals that can be handled, each once."""
     if not isinstance(signals, Iterable) or isinstance(signals, (str, bytes)):
-        raise TypeError(f"signals must be an iterable of signals, not {describe_value(signals)}")
+        raise TypeError(
+            f"signals of run() must be an iterable of signals, not {describe_value(signals)}"
+        )
     numbers: list[int] = []
     for number in cast("Iterable[object]", signals):
         if isinstance(number, bool) or not isinstance(number, int):
             raise TypeError(
-                f"signals must be signals such as SIGTERM, not {describe_value(number)}"
+                f"each of signals of run() must be a signal such as SIGTERM, "
+                f"not {describe_value(number)}"
             )
         if number not in signal.valid_signals() or number in _UNCATCHABLE:
-            raise ValueError(f"signals must be signals that can be handled, not {number!r}")
+            raise ValueError(
+                f"each of signals of run() must be a signal that can be handled, not {number!r}"
+            )
         numbers.append(int(number))
     return tuple(dict.fromkeys(numbers))
 

@@ -56,7 +56,7 @@ def load(target: str) -> Runnable:
     is_file = place.endswith(".py") or "/" in place or "\\" in place
     module = _load_file(Path(place)) if is_file else _load_module(place)
     found = _look_up(module, place, attribute)
-    runnable = _accept(_make(found, target), target)
+    runnable = _guard(f"looking at {target!r}", lambda: _accept(_make(found, target), target))
     return runnable if runnable.is_named else named(attribute.rpartition(".")[2], runnable)
 
 
@@ -128,7 +128,9 @@ def _make(found: Any, target: str) -> object:
         ) from None
     except ValueError:
         pass
-    made = _guard(f"calling {target!r}", found)
+    made: object = _guard(f"calling {target!r}", found)
+    if inspect.iscoroutine(made):
+        made.close()
     if not isinstance(made, Runnable):
         raise BadTargetError(
             f"{target!r} is a function that returned {describe_value(made)}, which is no runnable"
@@ -150,7 +152,7 @@ def _guard(what: str, call: Callable[[], T]) -> T:
     """
     try:
         return call()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BadTargetError):
         raise
     except SyntaxError as problem:
         where = f" ({problem.filename}:{problem.lineno})"

@@ -17,7 +17,9 @@ Stopped, errors hidden    ERROR    ``shop/http: failed as well: OSError: ...``
 from __future__ import annotations
 
 import logging
+from typing import cast
 
+from nestling._kernel._checks import describe_value
 from nestling._kernel._events import Event, Observer, Running, Starting, Stopped, Stopping
 from nestling._kernel._node import Node
 from nestling._kernel._outcome import summary
@@ -36,7 +38,13 @@ def log_events(logger: logging.Logger | None = None) -> Observer:
 
         run(shop, observers=[log_events(logging.getLogger("shop.services"))])
     """
-    return LogEvents(logging.getLogger("nestling") if logger is None else logger)
+    if logger is None:
+        return LogEvents(logging.getLogger("nestling"))
+    if not isinstance(cast("object", logger), (logging.Logger, logging.LoggerAdapter)):
+        raise TypeError(
+            f"logger of log_events() must be a logging.Logger, not {describe_value(logger)}"
+        )
+    return LogEvents(logger)
 
 
 class LogEvents:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from nestling._kernel._checks import check_choice
+from typing import cast
+
+from nestling._kernel._checks import check_choice, describe_value
 from nestling._kernel._runnable import Description
 
 FORMATS = ("text",)
@@ -30,6 +32,10 @@ def render(tree: Description, format: str = "text") -> str:  # noqa: A002 - the 
     Raises:
         ValueError: there is no such format.
     """
+    if not isinstance(cast("object", tree), Description):
+        raise TypeError(
+            f"tree of render() must be what describe() returns, not {describe_value(tree)}"
+        )
     check_choice(format, "format of render()", FORMATS)
     lines = [_title(tree)]
     # A stack and no recursion: a composition may be deeper than the interpreter's stack.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8000  # hypercorn's, for a bind without a port
 
-_TCP = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^:\[\]/]*))(?::(?P<port>\d+))?")
+_TCP = re.compile(r"(?:\[(?P<ipv6>[^\[\]\s]+)\]|(?P<host>[^:\[\]/\s]*))(?::(?P<port>\d+))?")
 
 
 @attrs.frozen
@@ -43,10 +43,10 @@ class Bind:
     tls: bool
 
     def __attrs_post_init__(self) -> None:
-        if self.text.startswith("unix:") or re.fullmatch(r"fd://\d+", self.text):
+        if re.match(r"unix:.", self.text) or re.fullmatch(r"fd://\d+", self.text):
             return
         match = _TCP.fullmatch(self.text)
-        if match is None or int(match["port"] or 0) > 0xFFFF:
+        if not self.text or match is None or int(match["port"] or 0) > 0xFFFF:
             raise ValueError(
                 f"bind must be 'host:port', '[ipv6]:port', 'unix:path' or 'fd://number', "
                 f"not {self.text!r}"

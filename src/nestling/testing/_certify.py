@@ -1,0 +1,163 @@
+"""`certify`: a run repeated with a fault at each point where one can strike.
+
+1. A run without faults: it has to keep the laws, and its scheduling points are counted.
+2. A run for each point and each fault that can strike there.
+3. A run for each pair: a second fault at each point after the first one.
+
+The schedule is the same each time, so that a run is the same up to its first fault.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import attrs
+import trio
+
+from nestling._kernel._checks import check_choice, describe_value
+from nestling._kernel._errors import InvalidStateError
+from nestling._kernel._functions import check_arity, check_async
+from nestling.testing._certificate import Certificate, Failure
+from nestling.testing._faults import FAULT_KINDS, Fault, FaultKind, Point
+from nestling.testing._faulty_run import Body, FaultyRun, Invariant, Make, short_body
+from nestling.testing._progress import Progress
+
+Faults = tuple[Fault, ...]
+
+
+def certify(
+    make: Make,
+    *,
+    faults: Iterable[FaultKind] = FAULT_KINDS,
+    invariants: Iterable[Invariant] = (),
+    limit: int | None = None,
+    body: Body = short_body,
+    pairs: bool = True,
+    seed: int = 0,
+) -> Certificate:
+    """Run a composition again and again, with a fault at each scheduling point in turn.
+
+    After each run the laws are checked, as far as they can be seen from outside: nothing stops, and
+    nothing is cancelled, before what depends on it; no error is lost, no interrupt, no cancellation
+    comes out of its scope; no task, node, coroutine or file descriptor is left; and it ends. So are
+    the invariants. A point at which one of them does not hold is reported with its stack.
+
+    It starts trio by itself, on a clock that jumps where nothing is left to do.
+
+    Args:
+        make: makes the composition, for each run anew.
+        faults: ``"cancel"``: it is cancelled from outside; ``"error"``: what one of its functions
+            waits for raises; ``"interrupt"``: KeyboardInterrupt.
+        invariants: called after each run, without an argument or with the `Trace` of the run. One
+            that returns False or raises does not hold.
+        limit: how many runs with faults at the most; by default all. Single faults come first, and
+            of the pairs some are chosen, always the same ones.
+        body: the callback of the composition; by default one of two checkpoints.
+        pairs: try pairs of faults: a second one while the first is cleaned up after.
+        seed: of the schedule.
+
+    Example::
+
+        def test_the_shop_is_safe():
+            certify(make_shop, invariants=[lambda: not open_connections]).check()
+
+    Raises:
+        TypeError: ``make`` is not a function that returns a runnable.
+        InvalidStateError: it is called inside of a trio run.
+    """
+    if not callable(make):
+        raise TypeError(
+            f"make of certify() must be a function that returns a runnable, "
+            f"not {describe_value(make)}"
+        )
+    check_arity(make, "make of certify()", 0)
+    check_async(body, "body of certify()")
+    kinds = tuple(faults)
+    for kind in kinds:
+        check_choice(kind, "each of faults of certify()", FAULT_KINDS)
+    if _inside_trio():
+        raise InvalidStateError("certify() starts trio by itself: call it from a plain function")
+    examination = _Examination(make, kinds, tuple(invariants), body, seed)
+    return examination.certificate(limit, pairs=pairs)
+
+
+@attrs.frozen
+class _Examination:
+    make: Make
+    kinds: tuple[FaultKind, ...]
+    invariants: Sequence[Invariant]
+    body: Body
+    seed: int
+
+    def certificate(self, limit: int | None, *, pairs: bool) -> Certificate:
+        alone = self.run(())
+        if alone.problems:
+            return Certificate(1, (self.failure(()),), seed=self.seed)
+        singles = [(fault,) for fault in self._faults(alone.points)]
+        with Progress() as progress:
+            chosen, after = singles[:limit], list[Faults]()
+            failures = self._try(chosen, progress, lambda run: after.extend(self._pairs(run)))
+            if failures or not pairs:
+                return Certificate(len(chosen), failures, seed=self.seed)
+            room = None if limit is None else limit - len(chosen)
+            some = _some(after, room, self.seed)
+            failures = self._try(some, progress)
+        points = len(chosen) + len(some)
+        return Certificate(points, failures, len(after) - len(some), self.seed)
+
+    def run(self, faults: Faults, *, wants_stack: bool = False) -> FaultyRun:
+        run = FaultyRun(faults, self.seed, wants_stack)
+        run.run(self.make, self.body, self.invariants)
+        return run
+
+    def _try(
+        self,
+        all_faults: Sequence[Faults],
+        progress: Progress,
+        seen: Callable[[FaultyRun], object] = bool,
+    ) -> tuple[Failure, ...]:
+        failures: list[Failure] = []
+        progress.more(len(all_faults))
+        for faults in all_faults:
+            run = self.run(faults)
+            seen(run)
+            progress.done()
+            if run.problems:
+                # Only the smallest is told with its stack, which takes time to find.
+                failures.append(self.failure(faults) if not failures else _failure(run))
+        return tuple(failures)
+
+    def failure(self, faults: Faults) -> Failure:
+        return _failure(self.run(faults, wants_stack=True))
+
+    def _faults(self, points: Iterable[Point]) -> Iterator[Fault]:
+        for point in points:
+            for kind in self.kinds:
+                if kind in point.kinds:
+                    yield Fault(point.step, kind)
+
+    def _pairs(self, run: FaultyRun) -> Iterator[Faults]:
+        (first,) = run.faults
+        for second in self._faults(run.points):
+            if not (first.kind == second.kind == "cancel"):  # it is cancelled already
+                yield (first, second)
+
+
+def _failure(run: FaultyRun) -> Failure:
+    return Failure(run.faults, run.where, tuple(dict.fromkeys(run.problems)), run.stack)
+
+
+def _some(pairs: list[Faults], room: int | None, seed: int) -> list[Faults]:
+    """Choose as many pairs as there is room for: always the same ones."""
+    if room is None or room >= len(pairs):
+        return pairs
+    return sorted(random.Random(seed).sample(pairs, room))
+
+
+def _inside_trio() -> bool:
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
