@@ -29,6 +29,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = nox.project.python_versions(PROJECT)
 DIST = Path("dist")
 KERNEL = "src/nestling/_kernel/*"
+FROM_HERE = {"PYTHONPATH": str(Path.cwd())}  # for the tests as programs
 
 
 def runs(python: Path | str, version: str) -> bool:
@@ -167,6 +168,30 @@ def lowest(session: nox.Session) -> None:
     session.env["PIP_CONSTRAINT"] = str(constraints)
     install(session, "test", project=True)
     session.run("pytest", *session.posargs)
+
+
+@nox.session(python=TOOLS, requires=["build"], allow_parallel=True)
+def reliability(session: nox.Session) -> None:
+    """Try what no single test shows, and print how much of it was tried."""
+    install(session, "test", project=True)
+    session.run("python", "-m", "tests.reliability", env=FROM_HERE)
+    session.run("python", "-m", "tests.growth", "--cycles", "20000", env=FROM_HERE)
+
+
+@nox.session(python=TOOLS, requires=["build"], allow_parallel=True)
+def breakages(session: nox.Session) -> None:
+    """Break the kernel in many ways, and see that the tests notice each."""
+    install(session, "test", project=True)
+    session.run("python", "-m", "tests.breakages", env=FROM_HERE)
+
+
+@nox.session(python=TOOLS, requires=["build"], default=False)
+def prove(session: nox.Session) -> None:
+    """Try far more than `reliability` does: it takes hours."""
+    install(session, "test", project=True)
+    session.run("python", "-m", "tests.reliability", "--long", env=FROM_HERE)
+    session.run("python", "-m", "tests.growth", env=FROM_HERE)
+    session.run("python", "-m", "tests.breakages", env=FROM_HERE)
 
 
 @nox.session(python=TOOLS, requires=[f"tests-{version}" for version in FOUND], allow_parallel=True)

@@ -13,6 +13,8 @@ import pytest
 from tests.app.processes import PRELUDE, TIME_LIMIT
 
 SHOP = """
+import socket
+
 async def in_use():
     raise OSError(98, "in use")
 
@@ -35,6 +37,17 @@ async def leave():
     sys.exit(7)
 
 leaves = leaf(leave)
+
+opened = []
+
+async def careless():
+    opened.append(socket.socket())
+    await trio.lowlevel.checkpoint()
+
+async def close():
+    opened.pop().close()
+
+leaks = chain(named("db", start_stop(careless, close)), nop())
 """
 
 Result = subprocess.CompletedProcess[str]
@@ -165,6 +178,8 @@ def test_tree_prints_the_target_without_running_it(folder: Path) -> None:
         ["run", "service:shop", "--log-level", "loud"],
         ["run", "service:shop", "--log-format", "xml"],
         ["tree", "service:shop", "--format", "gif"],
+        ["certify", "service:shop", "--fault", "fire"],
+        ["certify", "service:shop", "--limit", "-1"],
         ["fly"],
     ],
 )
@@ -172,6 +187,25 @@ def test_bad_usage_exits_with_2(folder: Path, arguments: list[str]) -> None:
     result = nestling(folder, *arguments)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith("Error: ")
+
+
+def test_certify_prints_the_number_of_points_and_exits_with_0(folder: Path) -> None:
+    result = nestling(folder, "certify", "service:shop", "--limit", "60")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.match(
+        r"60/60 points safe \(\d+ more pairs were left out by the limit\)", result.stdout
+    )
+    alone = nestling(folder, "certify", "service:make", "--fault", "cancel", "--no-pairs")
+    assert re.fullmatch(r"(\d+)/\1 points safe\n", alone.stdout)
+
+
+def test_certify_tells_the_smallest_point_that_is_not_safe_and_exits_with_1(folder: Path) -> None:
+    result = nestling(folder, "certify", "service:leaks")
+    assert result.returncode == 1
+    assert "points safe; the smallest that is not (schedule 0):\ncancel at step " in result.stdout
+    assert "in 'leaks/db'\n  law 6: file descriptors left open: 1\n" in result.stdout
+    assert "service.py" in result.stdout
+    assert "in careless\n" in result.stdout
 
 
 def test_the_version_is_printed(folder: Path) -> None:

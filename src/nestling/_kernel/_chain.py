@@ -13,7 +13,7 @@ from nestling._kernel._functions import call
 from nestling._kernel._interrupts import protected
 from nestling._kernel._node import Callback, claim, settle
 from nestling._kernel._nop import nop
-from nestling._kernel._outcome import raise_again
+from nestling._kernel._outcome import error_among, raise_again
 from nestling._kernel._runnable import Composed, Runnable
 
 if sys.version_info < (3, 11):
@@ -130,7 +130,7 @@ async def _in_child_task(run: Callback) -> None:
                 nursery.start_soon(child, name="chain")
         except BaseExceptionGroup as group:
             # The child raises nothing: it is an interrupt that came while waiting for it.
-            interrupt = group.exceptions[0]
+            interrupt = error_among(group)
         error = settle([("waiting", interrupt), ("a dependent", outcome)])
         if error is not None:
             raise_again(error)

@@ -52,6 +52,14 @@ def is_error(exception: BaseException | None) -> bool:
     return without_cancelled(exception) is not None
 
 
+def error_among(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """Return the error in what a nursery raises whose tasks raise none: an interrupt (law 4).
+
+    It may have come together with a cancellation.
+    """
+    return next(filter(is_error, group.exceptions), None)
+
+
 def forces(exception: BaseException | None) -> bool:
     """Tell whether law 4 holds for ``exception``: KeyboardInterrupt, SystemExit and the like."""
     error = without_cancelled(exception)

@@ -34,6 +34,7 @@ from nestling._kernel._errors import ExitedBeforeRunningError, UnexpectedReturnE
 from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._node import Callback, Node, current_node, suppress
 from nestling._kernel._outcome import (
+    error_among,
     first_error,
     forces,
     is_error,
@@ -157,7 +158,7 @@ class Provider:
                     stop = await self._ask_to_stop(callback)
             except BaseExceptionGroup as group:
                 # No task raises into this nursery: it is an interrupt that came while waiting.
-                interrupt = group.exceptions[0]
+                interrupt = error_among(group)
             await self._finish(callback, stop, interrupt)
         finally:
             # Whoever keeps a raised error keeps this frame: let it not keep the error in turn.

@@ -31,6 +31,7 @@ import trio
 from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._node import Callback, settle
 from nestling._kernel._outcome import (
+    error_among,
     forces,
     is_error,
     raise_again,
@@ -106,7 +107,7 @@ class Relay:
                     self._watch_scope.cancel(f"{self.title} has ended")
             except BaseExceptionGroup as group:
                 # The watching task raises nothing: it is an interrupt that came at the end.
-                interrupt = group.exceptions[0]
+                interrupt = error_among(group)
             error = settle([*self.outcome(raised), ("waiting for the end", interrupt)])
             if error is not None:
                 raise_again(error)
@@ -120,7 +121,7 @@ class Relay:
 
     async def _callback(self, f: Callback) -> None:
         # A cancellation during the start-up is remembered: no dependent is started any more.
-        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._checkpoint_if_cancelled()
         self.entered()
         self._nursery.start_soon(self._watch, name=f"the relay of {self.title}")
         self.scope.shield = True
@@ -132,12 +133,23 @@ class Relay:
             raise
         self._over(None)
         if self._callback_scope.cancelled_caught and not self.stops_gracefully:
-            await trio.lowlevel.checkpoint_if_cancelled()
+            await self._checkpoint_if_cancelled()
 
-    def _over(self, exception: BaseException | None) -> None:
+    async def _checkpoint_if_cancelled(self) -> None:
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except BaseException as exception:
+            # It may be an interrupt, in whose place the provider raises a cancellation.
+            self._remember(exception)
+            raise
+
+    def _remember(self, exception: BaseException | None) -> None:
         self.callback_error = without_cancelled(exception)
         if forces(exception):
             self.scope.cancel(f"{self.title} is forced to stop by {type(exception).__name__}")
+
+    def _over(self, exception: BaseException | None) -> None:
+        self._remember(exception)
         self.left()
 
     @protected

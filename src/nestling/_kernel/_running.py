@@ -12,7 +12,7 @@ from nestling._kernel._checks import check_name
 from nestling._kernel._foreign import accept
 from nestling._kernel._interrupts import protected
 from nestling._kernel._node import settle
-from nestling._kernel._outcome import is_error, raise_again
+from nestling._kernel._outcome import error_among, is_error, raise_again
 from nestling._kernel._process import Process, tasks_around
 from nestling._kernel._runnable import Runnable
 from nestling._kernel._states import State
@@ -67,7 +67,7 @@ async def _running(r: Runnable, name: str | None) -> AsyncGenerator[Process, Non
                 process.leave_body(raised)
         except BaseExceptionGroup as group:
             # What the process fails with is in its ``error``: this came while waiting for its end.
-            interrupt = next((e for e in group.exceptions if is_error(e)), None)
+            interrupt = error_among(group)
         error = process.error if process is not None else None
         took_over = process is not None and process.took_over
         body = ("the body", None if took_over else raised)

@@ -27,7 +27,7 @@ from nestling._kernel._node import (
     settle,
     watching_node,
 )
-from nestling._kernel._outcome import raise_again
+from nestling._kernel._outcome import error_among, raise_again
 from nestling._kernel._timeouts import timeouts
 from nestling._kernel._tree import RunTree
 from nestling.app._aborter import Aborter
@@ -123,7 +123,7 @@ class Application:
                     self._timer.cancel("the run is over")
             except BaseExceptionGroup as group:
                 # The other task raises nothing: it is an interrupt that came at the end.
-                interrupt = group.exceptions[0]
+                interrupt = error_among(group)
             if stop_timed_out(raised):
                 self.ending = Ending.FORCED
             errors: tuple[tuple[str, BaseException | None], ...] = (

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import math
 import signal
 import sys
 import traceback
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 
 import click
 
 from nestling._kernel._checks import check_seconds
+from nestling._kernel._runnable import Runnable
 from nestling.app._application import Application, stop_timed_out
 from nestling.app._states import Ending
 from nestling.cli._failures import Failures
 from nestling.cli._logging import FORMATS, LEVELS, configure
-from nestling.cli._target import BadTargetError, load
+from nestling.cli._target import BadTargetError, load, maker
 from nestling.cli._timeline import Timeline
 from nestling.observe._describe import describe
 from nestling.observe._render import FORMATS as TREE_FORMATS, render
+
+T = TypeVar("T")
 
 FAILED, BAD_USAGE, FORCED = 1, 2, 3
 INTERRUPTED = 128 + signal.SIGINT
@@ -135,9 +140,51 @@ def tree(target: str, format_: str) -> None:
     click.echo(render(describe(_load(target)), format_), nl=False)
 
 
-def _load(target: str) -> Any:
+@nestling.command()
+@target
+@click.option(
+    "--fault",
+    "faults",
+    type=click.Choice(("cancel", "error", "interrupt")),
+    multiple=True,
+    help="What to try, several times for several; by default all of it.",
+)
+@click.option(
+    "--limit", type=click.IntRange(min=0), help="How many runs at the most; by default all."
+)
+@click.option("--pairs/--no-pairs", default=True, help="Try a second fault after the first.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the schedule.")
+def certify(
+    target: str, faults: tuple[str, ...], limit: int | None, pairs: bool, seed: int
+) -> None:
+    """Run TARGET with a fault at each point in turn, and check the laws each time.
+
+    A target that is a function is called for each run. Exit codes: 0 all points are safe, 1 some
+    are not, 2 bad usage.
+    """
+    from nestling.testing import certify as certify_runnable
+    from nestling.testing._faults import FAULT_KINDS, FaultKind
+
+    make = _had(lambda: maker(target))
+    _had(make)  # a target that is none is told before it is tried
+    logging.disable()  # what the composition says of each fault
+    kinds: list[FaultKind] = [kind for kind in FAULT_KINDS if not faults or kind in faults]
     try:
-        return load(target)
+        certificate = certify_runnable(make, faults=kinds, limit=limit, pairs=pairs, seed=seed)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    click.echo(str(certificate))
+    sys.exit(0 if certificate.is_safe else FAILED)
+
+
+def _load(target: str) -> Runnable:
+    return _had(lambda: load(target))
+
+
+def _had(get: Callable[[], T]) -> T:
+    """Return what is got of a target; explain in one line why it cannot be had."""
+    try:
+        return get()
     except BadTargetError as problem:
         click.echo(f"error: {problem}", err=True)
         sys.exit(BAD_USAGE)

@@ -48,6 +48,15 @@ def load(target: str) -> Runnable:
     Raises:
         BadTargetError: it cannot be had.
     """
+    return maker(target)()
+
+
+def maker(target: str) -> Callable[[], Runnable]:
+    """Return what makes the runnable that ``target`` names: anew each time, if it is a function.
+
+    Raises, as does what is returned:
+        BadTargetError: it cannot be had.
+    """
     place, colon, attribute = target.rpartition(":")
     if not colon or not place or not attribute:
         raise BadTargetError(f"{target!r} is not of the form {SHAPES}")
@@ -56,8 +65,12 @@ def load(target: str) -> Runnable:
     is_file = place.endswith(".py") or "/" in place or "\\" in place
     module = _load_file(Path(place)) if is_file else _load_module(place)
     found = _look_up(module, place, attribute)
-    runnable = _guard(f"looking at {target!r}", lambda: _accept(_make(found, target), target))
-    return runnable if runnable.is_named else named(attribute.rpartition(".")[2], runnable)
+
+    def make() -> Runnable:
+        made = _guard(f"looking at {target!r}", lambda: _accept(_make(found, target), target))
+        return made if made.is_named else named(attribute.rpartition(".")[2], made)
+
+    return make
 
 
 def _load_module(name: str) -> ModuleType:

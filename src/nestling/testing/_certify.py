@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import attrs
 import trio
 
-from nestling._kernel._checks import check_choice, describe_value
+from nestling._kernel._checks import check_choice, check_seconds, describe_value
 from nestling._kernel._errors import InvalidStateError
 from nestling._kernel._functions import check_arity, check_async
+from nestling._kernel._outcome import summary
 from nestling.testing._certificate import Certificate, Failure
 from nestling.testing._faults import FAULT_KINDS, Fault, FaultKind, Point
 from nestling.testing._faulty_run import Body, FaultyRun, Invariant, Make, short_body
@@ -35,6 +36,7 @@ def certify(
     body: Body = short_body,
     pairs: bool = True,
     seed: int = 0,
+    idle: float = 5,
 ) -> Certificate:
     """Run a composition again and again, with a fault at each scheduling point in turn.
 
@@ -56,6 +58,7 @@ def certify(
         body: the callback of the composition; by default one of two checkpoints.
         pairs: try pairs of faults: a second one while the first is cleaned up after.
         seed: of the schedule.
+        idle: real seconds without any news after which a run has hung.
 
     Example::
 
@@ -76,9 +79,12 @@ def certify(
     kinds = tuple(faults)
     for kind in kinds:
         check_choice(kind, "each of faults of certify()", FAULT_KINDS)
+    check_seconds(idle, "idle of certify()")
+    if limit is not None and limit < 0:
+        raise ValueError(f"limit of certify() must be at least 0, or None, not {limit!r}")
     if _inside_trio():
         raise InvalidStateError("certify() starts trio by itself: call it from a plain function")
-    examination = _Examination(make, kinds, tuple(invariants), body, seed)
+    examination = _Examination(make, kinds, tuple(invariants), body, seed, idle)
     return examination.certificate(limit, pairs=pairs)
 
 
@@ -89,11 +95,14 @@ class _Examination:
     invariants: Sequence[Invariant]
     body: Body
     seed: int
+    idle: float
 
     def certificate(self, limit: int | None, *, pairs: bool) -> Certificate:
         alone = self.run(())
+        if alone.raised is not None:
+            alone.problems.append(f"it fails by itself: {summary(alone.raised)}")
         if alone.problems:
-            return Certificate(1, (self.failure(()),), seed=self.seed)
+            return Certificate(1, (_failure(alone),), seed=self.seed)
         singles = [(fault,) for fault in self._faults(alone.points)]
         with Progress() as progress:
             chosen, after = singles[:limit], list[Faults]()
@@ -107,7 +116,7 @@ class _Examination:
         return Certificate(points, failures, len(after) - len(some), self.seed)
 
     def run(self, faults: Faults, *, wants_stack: bool = False) -> FaultyRun:
-        run = FaultyRun(faults, self.seed, wants_stack)
+        run = FaultyRun(faults, self.seed, self.idle, wants_stack)
         run.run(self.make, self.body, self.invariants)
         return run
 

@@ -124,7 +124,11 @@ def waits_in_own_code(task: trio.lowlevel.Task) -> bool:
 
 def may_raise(task: trio.lowlevel.Task) -> bool:
     """Tell whether the next step of ``task`` can begin with an error, and nothing else is lost."""
-    if next_step_of(task) is None:
+    sent = next_step_of(task)
+    if isinstance(sent, outcome.Error):
+        if not isinstance(sent.error, trio.Cancelled):
+            return False  # an error that has come before, or Ctrl-C
+    elif sent is None or sent.value is not None:
         return False
     waiting = _waiting(task)
     return waiting is not None and _loses_nothing(waiting)

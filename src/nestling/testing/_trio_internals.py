@@ -49,10 +49,10 @@ def scheduled_by(seed: int) -> Generator[None, None, None]:
         _runner._r = generator
 
 
-def next_step_of(task: trio.lowlevel.Task) -> outcome.Outcome[Any] | None:
+def next_step_of(task: trio.lowlevel.Task) -> outcome.Value[Any] | outcome.Error | None:
     """Return what the next step of ``task`` begins with: None if it is the first."""
     try:
-        return cast("outcome.Outcome[Any] | None", cast("Any", task)._next_send)
+        return cast("outcome.Value[Any] | outcome.Error | None", cast("Any", task)._next_send)
     except AttributeError:
         raise UnsupportedTrioError(
             f"trio {trio.__version__} is not supported here: its steps cannot be seen"

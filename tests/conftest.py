@@ -1,0 +1,5 @@
+"""pytest wants plugins of tests to be named here."""
+
+from __future__ import annotations
+
+pytest_plugins = ["pytester"]
