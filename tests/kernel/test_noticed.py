@@ -95,8 +95,8 @@ async def test_law_1_a_cancelled_body_may_still_stop_what_runs_around_it_gracefu
 
 def service_in_time(cancel: Callable[[], None]) -> Runnable:
     async def serve(*, task_status: trio.TaskStatus[None]) -> None:
-        cancel()
         task_status.started()
+        cancel()
         await trio.sleep_forever()
 
     return service(serve)
@@ -104,8 +104,8 @@ def service_in_time(cancel: Callable[[], None]) -> Runnable:
 
 def worker_in_time(cancel: Callable[[], None]) -> Runnable:
     async def work(handle: WorkerHandle) -> None:
-        cancel()
         handle.ready()
+        cancel()
         await trio.sleep_forever()
 
     return worker(work)

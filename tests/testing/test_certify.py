@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+import signal
 import socket
 import sys
 from contextlib import asynccontextmanager, suppress
@@ -70,7 +71,7 @@ def test_what_is_safe_is_certified_with_the_number_of_points() -> None:
     assert certificate.is_safe
     assert certificate.points == 120
     assert re.fullmatch(
-        r"120/120 points safe \(\d+ more pairs were left out by the limit\)", str(certificate)
+        r"120/120 points safe \(\d+ more were left out by the limit\)", str(certificate)
     )
     certificate.check()
 
@@ -218,6 +219,27 @@ def test_an_invariant_may_ask_the_trace() -> None:
     failure = certify(shop, invariants=[unhappy]).failures[0]
     assert failure.faults == ()
     assert failure.problems == ("invariant unhappy: LookupError: 12 events",)
+
+
+def test_singles_that_are_left_out_are_counted() -> None:
+    certificate = certify(shop, limit=3)
+    assert (certificate.points, certificate.is_safe) == (3, True)
+    assert certificate.left_out == certify(shop, pairs=False).points - 3
+
+
+def test_a_real_ctrl_c_comes_out() -> None:
+    runs = 0
+
+    async def press() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 5:
+            signal.raise_signal(signal.SIGINT)
+        await trio.sleep_forever()
+
+    with pytest.raises(KeyboardInterrupt):
+        certify(lambda: leaf(press), faults=["cancel", "error"])
+    assert runs == 5
 
 
 def test_the_body_may_be_another() -> None:

@@ -1,4 +1,4 @@
-"""What the reference model has found in the kernel: the smallest case of each, kept."""
+"""What the reference model and the certificates have found: the smallest case of each, kept."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nestling import chain, nop, parallel, sequential, timeouts
-from nestling.testing import Body, Probe, model, play
+from nestling.testing import Body, Probe, certify, model, play
+from nestling.testing.strategies import ProbeInterrupt
 
 if TYPE_CHECKING:
     from nestling import Runnable
+    from nestling.testing._probe import Kind
 
 
 def error(text: str) -> RuntimeError:
@@ -68,6 +70,13 @@ FINDS: dict[str, tuple[Runnable, Body]] = {
         ),
         Body(3.0625, fail=error("the body fails")),
     ),
+    "an error in whose place code of the user has raised another one is told": (
+        chain(
+            Probe("a", kind="leaf", fail=("stop", ProbeInterrupt("a fails in stop"))),
+            Probe("b", stop=0.125, kind="runnable", fail="stop"),
+        ),
+        Body(0.0625, fail=error("the body fails")),
+    ),
 }
 
 
@@ -75,3 +84,16 @@ FINDS: dict[str, tuple[Runnable, Body]] = {
 @pytest.mark.parametrize("seed", range(4))
 def test_the_model_holds_for(r: Runnable, body: Body, seed: int) -> None:
     assert play(r, body, seed=seed).problems(model(r, body)) == []
+
+
+def test_ctrl_c_is_not_lost_where_code_of_the_user_raises_a_cancellation_in_its_place() -> None:
+    make = lambda: chain(Probe("a"), Probe("b", kind="resource"), Probe("c", kind="resource"))  # noqa: E731
+    certify(make, faults=["cancel", "interrupt"]).check()
+
+
+@pytest.mark.parametrize("kind", ["worker", "resource"])
+def test_ctrl_c_is_not_lost_where_it_comes_together_with_a_cancellation(kind: Kind) -> None:
+    certify(
+        lambda: parallel(Probe("a", kind=kind, ignore=1), Probe("b", kind=kind)),
+        faults=["cancel", "interrupt"],
+    ).check()

@@ -103,6 +103,28 @@ async def test_where_all_happens_several_times_the_order_must_hold_each_time() -
     assert trace.order("db running", "db stopped", "db running")
 
 
+async def test_an_answer_is_that_of_when_it_was_asked() -> None:
+    with record() as trace:
+        async with running(Probe("db")):
+            assert not trace.order("db stopped")
+            with pytest.raises(AssertionError, match="never happened: db stopped"):
+                trace.assert_order("db running", "db stopped")
+    told = trace.explain().splitlines()
+    assert "never happened: db stopped" in told
+    assert [line.split()[-1] for line in told[-3:]] == ["here", "stopping", "stopped"]
+
+
+def test_a_cancellation_is_told_by_its_reason() -> None:
+    async def main() -> Trace:
+        with record() as trace, trio.CancelScope() as scope:
+            async with running(Probe("db")):
+                scope.cancel("enough")
+                await trio.sleep_forever()
+        return trace
+
+    assert "db  stopping  Cancelled: enough" in str(trio.run(main))
+
+
 async def test_it_can_be_cleared() -> None:
     trace = await runs(1, Probe("db"))
     trace.clear()

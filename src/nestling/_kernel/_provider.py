@@ -57,7 +57,8 @@ def where(kind: str, label: str) -> str:
 
 def _title(kind: str, label: str, node: Node | None) -> str:
     title = f"{kind} {label!r}" if label else kind
-    return f"{title} in {node.path!r}" if node is not None and node.path else title
+    named = node is not None and node.path not in {"", label}
+    return f"{title} in {node.path!r}" if node is not None and named else title
 
 
 class Provider:

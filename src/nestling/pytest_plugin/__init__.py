@@ -63,8 +63,10 @@ def nestling_record(request: pytest.FixtureRequest) -> Generator[Trace, None, No
     """The trace of all nodes that the test and its async fixtures run, a `nestling.testing.Trace`.
 
     Where the test fails, the report shows the trace, with the lines marked that contradict the last
-    question to `Trace.order`. A test of `schedules` finds the trace empty at the start of each of
-    its runs.
+    question to `Trace.order`. A test that is run many times, by `schedules` or as it is marked with
+    ``nestling_certify``, finds the trace empty at the start of each run.
+
+    A test that uses it fails if it leaves nodes or tasks behind.
     """
     _add_hooks(request.config)
     from nestling.pytest_plugin._hooks import state_of

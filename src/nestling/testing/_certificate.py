@@ -48,7 +48,7 @@ class Certificate:
     Attributes:
         points: how many faults, and pairs of faults, it was tried with.
         failures: those after which a law or an invariant did not hold, the smallest first.
-        left_out: how many pairs there are beyond the limit.
+        left_out: how many there are beyond the limit.
         seed: of the schedule.
     """
 
@@ -75,7 +75,7 @@ class Certificate:
     def __str__(self) -> str:
         text = f"{self.points - len(self.failures)}/{self.points} points safe"
         if self.left_out:
-            text += f" ({self.left_out} more pairs were left out by the limit)"
+            text += f" ({self.left_out} more were left out by the limit)"
         if not self.failures:
             return text
         return f"{text}; the smallest that is not (schedule {self.seed}):\n{self.failures[0]}"

@@ -107,8 +107,9 @@ class _Examination:
         with Progress() as progress:
             chosen, after = singles[:limit], list[Faults]()
             failures = self._try(chosen, progress, lambda run: after.extend(self._pairs(run)))
-            if failures or not pairs:
-                return Certificate(len(chosen), failures, seed=self.seed)
+            left_out = len(singles) - len(chosen)
+            if failures or left_out or not pairs:
+                return Certificate(len(chosen), failures, left_out, self.seed)
             room = None if limit is None else limit - len(chosen)
             some = _some(after, room, self.seed)
             failures = self._try(some, progress)

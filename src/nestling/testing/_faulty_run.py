@@ -17,7 +17,7 @@ import trio
 
 from nestling._kernel._events import Event, Running, Starting, Stopped, Stopping
 from nestling._kernel._foreign import accept
-from nestling._kernel._outcome import forces, summary
+from nestling._kernel._outcome import forces, is_error, summary
 from nestling._kernel._runnable import Runnable
 from nestling.testing._clock import MOST_SECONDS_IDLE, JumpingClock
 from nestling.testing._faults import (
@@ -107,9 +107,9 @@ class FaultyRun:
                 self._active = True  # not in the steps in which trio comes up, or goes
                 try:
                     await composed.run(body)
-                except trio.Cancelled:
-                    raise
                 except BaseException as raised:
+                    if not is_error(raised):
+                        raise
                     self.raised = raised
                 finally:
                     self._active = False
@@ -127,6 +127,8 @@ class FaultyRun:
         try:
             with scheduled_by(self.seed):
                 trio.run(main, clock=clock, instruments=[steps])
+        except KeyboardInterrupt as late:
+            self.late = late
         except BaseException as problem:
             self.problems.append("it hangs" if clock.hung else f"came out: {summary(problem)}")
         if clock.hung:
@@ -134,6 +136,14 @@ class FaultyRun:
             _drop_tasks()
         if steps.problem is not None:
             raise steps.problem
+        self._raise_foreign_interrupt()
+
+    def _raise_foreign_interrupt(self) -> None:
+        """Let a Ctrl-C come out that is no fault: somebody wants all of it to end."""
+        injected = any(fault.kind == "interrupt" for fault in self.faults[: self.struck])
+        for raised in (self.raised, self.late):
+            if isinstance(raised, KeyboardInterrupt) and not injected:
+                raise raised
 
     def _before_step(self, step: int, task: trio.lowlevel.Task) -> None:
         if not self._active:

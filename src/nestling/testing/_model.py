@@ -23,18 +23,16 @@ from nestling._kernel._sequential import Sequential
 from nestling._kernel._timeouts import Timeouts
 from nestling.testing._body import Body, How
 from nestling.testing._probe import Probe, ProbeEvent
+from nestling.testing._simulated_group import GroupPart, Order
+from nestling.testing._simulated_probe import ProbePart
+from nestling.testing._simulated_timeouts import Bounds, TimeoutsPart
 from nestling.testing._simulation import (
-    Bounds,
-    GroupPart,
     Label,
     MakePart,
     NopPart,
-    Order,
     Outcome,
     Over,
-    ProbePart,
     Simulation,
-    TimeoutsPart,
     Timer,
     chain_of,
 )

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, get_args
 
 import attrs
+import trio
 
 from nestling._kernel._checks import check_choice
 from nestling._kernel._events import Event, Running, Starting, Stopped, Stopping
@@ -67,6 +68,7 @@ class Trace:
     def __init__(self) -> None:
         self._events: list[Event] = []
         self._asked: tuple[Step, ...] = ()
+        self._asked_at = 0
 
     def __call__(self, event: Event) -> None:
         """Add an event."""
@@ -96,8 +98,8 @@ class Trace:
         Raises:
             ValueError: one of them is not the name of an event, or none is given.
         """
-        self._asked = steps = _parse(events)
-        return not self._offending(steps)
+        self._asked, self._asked_at = _parse(events), len(self._events)
+        return not self._offending(self._asked)
 
     def assert_order(self, *events: str) -> None:
         """Do nothing if `order` holds for ``events``.
@@ -127,7 +129,10 @@ class Trace:
         self._asked = ()
 
     def explain(self) -> str:
-        """Describe the last question to `order`, with its answer and the table of all events."""
+        """Describe the last question to `order`, with its answer and the table of all events.
+
+        The answer is that of when it was asked; what has happened since is below a line.
+        """
         steps = self._asked
         if not steps:
             return self.table()
@@ -144,10 +149,13 @@ class Trace:
         if not self._events:
             return "(no event)"
         width = max(len(event.path) for event in self._events)
-        return "\n".join(
+        lines = [
             f"{'>' if place in marked else ' '} {line}"
             for place, line in enumerate(_lines(self._events, width))
-        )
+        ]
+        if self._asked and self._asked_at < len(lines):
+            lines.insert(self._asked_at, "  ---------- asked here")
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
         return f"<Trace of {len(self._events)} events>"
@@ -156,7 +164,8 @@ class Trace:
         return self.table()
 
     def _at(self, step: Step) -> list[int]:
-        return [place for place, event in enumerate(self._events) if step.matches(event)]
+        before = enumerate(self._events[: self._asked_at])
+        return [place for place, event in before if step.matches(event)]
 
     def _marked(self, steps: Sequence[Step]) -> set[int]:
         return {place for step in steps for place in self._at(step)}
@@ -194,5 +203,12 @@ def _lines(events: Sequence[Event], width: int) -> Iterator[str]:
     for event in events:
         phase = _PHASE_OF.get(type(event), type(event).__name__.lower())
         error: BaseException | None = getattr(event, "error", None)
-        told = f"  {summary(error)}" if error is not None else ""
+        told = "" if error is None else f"  {_in_short(error)}"
         yield f"{event.time - start:10.3f}  {event.path:<{width}}  {phase}{told}"
+
+
+def _in_short(error: BaseException) -> str:
+    """Describe an error; of a cancellation only the reason, for trio's text of it is long."""
+    if isinstance(error, trio.Cancelled):
+        return f"Cancelled: {error.reason}" if error.reason else "Cancelled"
+    return summary(error)
