@@ -180,9 +180,9 @@ def reliability(session: nox.Session) -> None:
 
 @nox.session(python=TOOLS, requires=["build"], allow_parallel=True)
 def breakages(session: nox.Session) -> None:
-    """Break the kernel in many ways, and see that the tests notice each."""
+    """Break the kernel in many ways, and see that the tests notice each; `prove` tries all."""
     install(session, "test", project=True)
-    session.run("python", "-m", "tests.breakages", env=FROM_HERE)
+    session.run("python", "-m", "tests.breakages", "--every", "4", env=FROM_HERE)
 
 
 @nox.session(python=TOOLS, requires=["build"], default=False)

@@ -192,9 +192,7 @@ def test_bad_usage_exits_with_2(folder: Path, arguments: list[str]) -> None:
 def test_certify_prints_the_number_of_points_and_exits_with_0(folder: Path) -> None:
     result = nestling(folder, "certify", "service:shop", "--limit", "60")
     assert (result.returncode, result.stderr) == (0, "")
-    assert re.match(
-        r"60/60 points safe \(\d+ more were left out by the limit\)", result.stdout
-    )
+    assert re.match(r"60/60 points safe \(\d+ more were left out by the limit\)", result.stdout)
     alone = nestling(folder, "certify", "service:make", "--fault", "cancel", "--no-pairs")
     assert re.fullmatch(r"(\d+)/\1 points safe\n", alone.stdout)
 

@@ -90,12 +90,12 @@ def wrapping_with_less(function: Callable[[object, object], Awaitable[None]]) ->
     return cast("AsyncFunction", wrapper)
 
 
-def unannotated_wrapper(function: AsyncFunction) -> Callable[..., Any]:
+def unannotated_wrapper(function: AsyncFunction) -> Any:
     def wrapper(*args, **keywords):  # type: ignore[no-untyped-def]
         return function(*args, **keywords)
 
-    made: Callable[..., Any] = wrapper
-    return made
+    untyped: Any = wrapper  # pyright: ignore[reportUnknownVariableType]
+    return untyped
 
 
 class Delegating:

@@ -6,14 +6,13 @@ import itertools
 import signal
 import sys
 from collections.abc import Callable, Generator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
 from nestling import (
-    Process,
     Runnable,
     WorkerHandle,
     chain,
@@ -29,6 +28,7 @@ from nestling import (
     start_stop,
     worker,
 )
+from nestling._kernel._events import Stopped
 from nestling._kernel._node import Node, enter_node, leave_node
 from tests.kernel.composing import nothing
 from tests.kernel.recording import Marker, Recorder, failure_of, no_cycles
@@ -131,25 +131,6 @@ async def test_law_2_nothing_at_all_does_not_enter_its_callback_when_it_is_cance
     assert record.trace == []
 
 
-async def test_law_2_a_start_that_is_cancelled_stops_what_calls_back_below_a_shield_just_then(
-    record: Recorder,
-) -> None:
-    @runnable
-    async def late(f: Callback) -> None:
-        with trio.CancelScope(shield=True):
-            await trio.sleep(1)
-            scope.cancel()
-            await f()
-            record("callback over")
-
-    async with trio.open_nursery() as nursery:
-        process = Process(nursery, late)
-        with trio.CancelScope() as scope:
-            await process.start()
-        assert scope.cancelled_caught
-    assert record.trace == ["callback over"]
-
-
 # Law 4
 
 
@@ -207,10 +188,8 @@ def test_law_4_ctrl_c_in_the_steps_between_start_and_stop_keeps_no_stop_from_bei
 ) -> None:
     for line in itertools.count(1):
         record = Recorder()
-        with ctrl_c_in(module, function, line) as lines, pytest.raises(KeyboardInterrupt):
+        with ctrl_c_in(module, function, line) as lines, suppress(KeyboardInterrupt):
             run_into_ctrl_c(make(record), record.does("callback", takes=1))
-            assert len(lines) < line
-            raise KeyboardInterrupt
         assert lines
         assert "callback" not in record.trace or "stop" in record.trace
         if len(lines) < line:
@@ -311,6 +290,7 @@ async def test_a_node_that_was_cancelled_while_it_started_has_not_failed() -> No
     with watched(events.append), trio.move_on_after(1):
         await named("db", start_stop(trio.sleep_forever, nothing)).run(nothing)
     assert lives(events) == ["db starting", "db stopped"]
+    assert isinstance(events[-1], Stopped)
     assert events[-1].error is None
 
 
