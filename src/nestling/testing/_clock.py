@@ -37,7 +37,7 @@ class JumpingClock(trio.abc.Clock):
         self._polls = 0
         self._idle = idle
         self._idle_since = math.inf
-        self.hung = False
+        self.hung: bool = False
 
     def start_clock(self) -> None:
         """Begin at zero."""

@@ -121,21 +121,23 @@ class Probe(Composed):
         kind: Kind = "worker",
         on_return: OnReturn = "stop",
     ) -> None:
-        self.name = check_name(name, "name of Probe()")
+        self.name: str = check_name(name, "name of Probe()")
         asked = f"Probe({name!r})"
         check_choice(kind, f"kind of {asked}", KINDS)
         check_choice(on_return, f"on_return of {asked}", get_args(OnReturn))
+        self.fails_in: ScriptPhase | None
+        self.error: BaseException | None
         self.fails_in, self.error = _failure(fail, asked)
-        self.start = check_seconds(start, f"start of {asked}")
-        self.lasts = check_seconds(run, f"run of {asked}")
+        self.start: float = check_seconds(start, f"start of {asked}")
+        self.lasts: float = check_seconds(run, f"run of {asked}")
         if self.fails_in == "run" and self.lasts == math.inf:
             self.lasts = 0
-        self.stop = check_seconds(stop, f"stop of {asked}")
-        self.ignore = check_seconds(ignore, f"ignore of {asked}")
+        self.stop: float = check_seconds(stop, f"stop of {asked}")
+        self.ignore: float = check_seconds(ignore, f"ignore of {asked}")
         self.like: Kind = kind
         self.on_return: OnReturn = on_return
         self._check_phases(asked)
-        self.life = trio.CancelScope()
+        self.life: trio.CancelScope = trio.CancelScope()
         self._told = False
         self.events: list[ProbeEvent] = []
         self._inner = accept(named(name, _MAKERS[kind](self)), asked)
@@ -202,7 +204,8 @@ class Probe(Composed):
     async def live(self, asked: Callable[[], Awaitable[object]]) -> bool:
         """Run until it is asked to stop; False where it has ended by itself before."""
         try:
-            with trio.move_on_after(self.lasts) as self.life:
+            with trio.move_on_after(self.lasts) as life:
+                self.life = life
                 await asked()
         except trio.Cancelled:
             self.begin_to_stop()
@@ -211,7 +214,7 @@ class Probe(Composed):
                 self._fail()
             self.record("stopped, cancelled")
             raise
-        if not self.life.cancelled_caught:
+        if not life.cancelled_caught:
             return True
         if self.fails_in == "run":
             self._fail()
