@@ -192,16 +192,16 @@ BREAKAGES = [
     ),
     Breakage(
         name="ctrl-c may strike between the start of a provider and its stop",
-        file=PROVIDER,
-        old=("    @protected\n    async def run(self, f: Callback) -> None:"),
-        new="    async def run(self, f: Callback) -> None:",
-        noticed_by=("kernel/test_noticed.py",),
+        file="_kernel/_runnable.py",
+        old="    @protected\n",
+        new="",
+        noticed_by=("kernel/test_laws.py",),
     ),
     Breakage(
         name="the foreground is protected from ctrl-c",
-        file=PROVIDER,
-        old="await interruptible(self._provide)",
-        new="await self._provide()",
+        file="_kernel/_leaf.py",
+        old="            partial(interruptible, self._run),\n",
+        new="            self._run,\n",
         noticed_by=("kernel/test_interrupts.py",),
     ),
     Breakage(

@@ -12,8 +12,11 @@ BREAKAGES = [
     Breakage(
         name="a callback is entered although the start function was cancelled",
         file=START_STOP,
-        old="callback = await _outcome(f, remember_cancellation=True)",
-        new="callback = await _outcome(f)",
+        old=(
+            "            await trio.lowlevel.checkpoint_if_cancelled()\n"
+            "            await interruptible(f)\n"
+        ),
+        new="            await interruptible(f)\n",
         noticed_by=("kernel/test_start_stop.py",),
     ),
     Breakage(
@@ -26,8 +29,8 @@ BREAKAGES = [
     Breakage(
         name="the stop function is not awaited after a callback that failed",
         file=START_STOP,
-        old=("        else:\n            stop = await _outcome(self._stop)\n"),
-        new=("        elif callback is None:\n            stop = await _outcome(self._stop)\n"),
+        old="                await surely(self._stop)\n",
+        new="                callback is None and await surely(self._stop)\n",
         noticed_by=("kernel/test_start_stop.py",),
     ),
     Breakage(
@@ -111,7 +114,7 @@ BREAKAGES = [
     Breakage(
         name="a worker that waits does not notice that it is to stop",
         file=WORKER,
-        old="            self._waits.add(scope)\n",
+        old="        self._waits.add(self._scope)\n",
         new="",
         noticed_by=("kernel/test_worker.py",),
     ),
@@ -132,7 +135,7 @@ BREAKAGES = [
     Breakage(
         name="child tasks are waited for when their worker has returned",
         file=WORKER,
-        old='                    self._nursery.cancel_scope.cancel(f"{self._title} has ended")\n',
+        old='                    self._nursery.cancel_scope.cancel(f"{title} has ended")\n',
         new="",
         noticed_by=("kernel/test_worker.py",),
     ),
@@ -178,9 +181,44 @@ BREAKAGES = [
     Breakage(
         name="a function that is called is protected from ctrl-c",
         file="_kernel/_interrupts.py",
-        old="@trio.lowlevel.disable_ki_protection\n",
-        new="",
+        old="@trio.lowlevel.disable_ki_protection\nasync def interruptible(",
+        new="async def interruptible(",
         noticed_by=("kernel/test_interrupts.py",),
+    ),
+    Breakage(
+        name="a stop function that is called is protected from ctrl-c",
+        file="_kernel/_interrupts.py",
+        old="@trio.lowlevel.disable_ki_protection\nasync def _open(",
+        new="async def _open(",
+        noticed_by=("kernel/test_interrupts.py",),
+    ),
+    Breakage(
+        name="ctrl-c in the moment before a stop function keeps it from being called",
+        file="_kernel/_interrupts.py",
+        old="            if not _waits_to_begin(made):\n                raise\n",
+        new="            raise\n",
+        noticed_by=("kernel/test_laws.py", "kernel/test_noticed.py"),
+    ),
+    Breakage(
+        name="ctrl-c in the moment before a resource is left keeps it open",
+        file="_kernel/_resource.py",
+        old="await surely(self._manager.__aexit__",
+        new="await interruptible(self._manager.__aexit__",
+        noticed_by=("kernel/test_laws.py",),
+    ),
+    Breakage(
+        name="ctrl-c may strike between the lines that set a deadline",
+        file="_kernel/_timeouts.py",
+        old="    @protected\n    async def run(",
+        new="    async def run(",
+        noticed_by=("kernel/test_laws.py",),
+    ),
+    Breakage(
+        name="ctrl-c may strike while a member waits for its stop",
+        file="_kernel/_member.py",
+        old="    @protected\n    async def callback(",
+        new="    async def callback(",
+        noticed_by=("kernel/test_laws.py",),
     ),
     Breakage(
         name="a function that returns no awaitable is not found out",

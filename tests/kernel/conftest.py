@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -10,10 +11,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.kernel.ctrl_c import Sweep
 from tests.kernel.recording import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Sequence
     from typing import Any
 
     from trio.abc import Clock, Instrument
@@ -47,3 +49,10 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 def record() -> Recorder:
     """Return an empty recorder."""
     return Recorder()
+
+
+@pytest.fixture
+def sweep() -> Generator[Sweep, None, None]:
+    """Give what strikes each line once; what it keeps from beginning is gone after the test."""
+    yield Sweep(most=1)
+    gc.collect()

@@ -10,6 +10,7 @@ import itertools
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -18,13 +19,15 @@ import trio.lowlevel
 import trio.testing
 
 import nestling
-from nestling import Callback, Runnable, WorkerHandle, running
+from nestling import Callback, Process, Runnable, WorkerHandle, running
 from tests.kernel.recording import leaves_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
 BODY = "body"
+LONG = 10_000
+"""Seconds that no run needs: one that hangs fails after them."""
 
 
 class InjectedError(Exception):
@@ -142,7 +145,12 @@ class Probes:
         async def work(handle: WorkerHandle) -> None:
             await self._enter(name)
             handle.ready()
-            await self._stay(name, handle.stopping.wait)
+
+            async def until_stopping() -> None:
+                with handle.until_stopping():
+                    await trio.sleep_forever()
+
+            await self._stay(name, until_stopping)
 
         return Built(nestling.worker(work), (name,))
 
@@ -368,6 +376,14 @@ async def by_running(runnable: Runnable, f: Callback) -> None:
         await f()
 
 
+async def by_process(runnable: Runnable, f: Callback) -> None:
+    """Run in the background, without a callback."""
+    async with trio.open_nursery() as nursery:
+        process = Process(nursery, runnable)
+        await process.start()
+        await process.stop()
+
+
 How = Callable[[Runnable, Callback], Any]
 
 
@@ -386,13 +402,15 @@ def run_once(
 
     async def main() -> None:
         before = trio.lowlevel.current_statistics().tasks_living
+        context = dict(copy_context())
         scope = trio.CancelScope()
         striker = _Striker(step, lambda: strike(scope) if strike else None)
         trio.lowlevel.add_instrument(striker)
         try:
             with scope:
                 try:
-                    await how(run.built.runnable, probes.body)
+                    with trio.fail_after(LONG):
+                        await how(run.built.runnable, probes.body)
                     if strike is interrupt:
                         # Let one come out that struck in the last step.
                         await trio.lowlevel.checkpoint()
@@ -402,6 +420,7 @@ def run_once(
                     run.raised = raised
         finally:
             trio.lowlevel.remove_instrument(striker)
+        assert dict(copy_context()) == context
         run.struck = striker.struck or probes.struck
         run.cancelled = scope.cancelled_caught
         run.tasks_left = trio.lowlevel.current_statistics().tasks_living - before

@@ -13,6 +13,7 @@ import trio
 
 from nestling import (
     Process,
+    Runnable,
     chain,
     deferred,
     leaf,
@@ -36,7 +37,7 @@ from tests.kernel.recording import failure_of, notes_of
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
-    from nestling import Callback, Runnable, WorkerHandle
+    from nestling import Callback, WorkerHandle
 
 bad: Any = 5
 
@@ -356,7 +357,7 @@ def test_a_coroutine_is_refused_as_a_runnable(combine: Callable[..., object]) ->
 
 @pytest.mark.parametrize("combine", [chain, parallel, sequential, timeouts], ids=describe_value)
 def test_whatever_has_a_run_method_is_a_runnable(combine: Callable[[Runnable], object]) -> None:
-    combine(Good())
+    assert isinstance(combine(Good()), Runnable)
 
 
 async def test_processes_refuse_what_is_no_runnable_as_well() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
-import sys
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
@@ -21,7 +19,6 @@ from nestling import (
     leaf,
     named,
     nop,
-    parallel,
     resource,
     runnable,
     service,
@@ -33,7 +30,6 @@ from tests.kernel.recording import Recorder, failure_of, leaves_of, no_task_left
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from types import FrameType
 
     from nestling import Callback, Runnable
 
@@ -480,68 +476,6 @@ def test_law_4_ctrl_c_in_the_middle_of_the_foreground_strikes_there(
     assert result.is_bare or make is by_runnable
     assert what_has_ended(record.trace)
     assert "callback cancelled" in record.trace
-
-
-# In the kernel's own steps ------------------------------------------------------------------------
-
-
-@contextmanager
-def ctrl_c_in(module: str, function: str, line: int) -> Generator[list[int], None, None]:
-    """Press Ctrl-C before the ``line``-th line that is run of that function of the kernel.
-
-    Gives the lines that were run.
-    """
-    lines: list[int] = []
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        del event, argument
-        code = frame.f_code
-        here = code.co_name == function and code.co_filename.endswith(f"{module}.py")
-        return trace_line if here else None
-
-    def trace_line(frame: FrameType, event: str, argument: object) -> Any:
-        del argument
-        if event == "line":
-            lines.append(frame.f_lineno)
-            if len(lines) == line:
-                signal.raise_signal(signal.SIGINT)
-        return trace_line
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield lines
-    finally:
-        sys.settrace(before)
-
-
-@pytest.mark.parametrize(
-    ("make", "module", "function"),
-    [
-        (by_service, "_service", "started"),
-        (by_worker, "_worker", "ready"),
-        (by_worker, "_group", "member_runs"),
-        (by_runnable, "_member", "callback"),
-        (by_runnable, "_member", "ready"),
-        (by_runnable, "_group", "member_runs"),
-        (by_resource, "_group", "member_runs"),
-    ],
-    ids=name_of,
-)
-def test_law_4_ctrl_c_while_a_member_of_a_group_tells_that_it_runs_does_not_get_lost(
-    record: Recorder, make: Make, module: str, function: str
-) -> None:
-    """The start-up would wait forever for a member that has told but was not heard."""
-    group = parallel(nop(), make(nothing, record.forever("foreground"), nothing))
-    for line in itertools.count(1):
-        with ctrl_c_in(module, function, line) as lines:
-            result = run_interrupted(group, trio.lowlevel.checkpoint)
-        assert lines
-        if len(lines) < line:
-            break
-        assert result.is_nothing_else
-        assert result.ended == 0
-        assert what_has_ended(record.trace)
 
 
 async def test_what_is_interruptible_is_not_protected() -> None:

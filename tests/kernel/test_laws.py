@@ -33,6 +33,7 @@ from tests.kernel.sweeping import (
     Make,
     Probes,
     Run,
+    by_process,
     by_run,
     by_running,
     cancel,
@@ -43,6 +44,7 @@ from tests.kernel.sweeping import (
 )
 
 if TYPE_CHECKING:
+    from tests.kernel.ctrl_c import Sweep
     from tests.kernel.recording import Recorder
 
 compositions = pytest.mark.parametrize(
@@ -81,6 +83,23 @@ def test_order_holds_when_it_is_cancelled_at_any_step_law_1(make: Make, how: How
 def test_order_holds_when_ctrl_c_is_pressed_at_any_step_laws_1_and_4(make: Make, how: How) -> None:
     for run in strikes(make, interrupt, how):
         assert type(run.raised) is KeyboardInterrupt, run.probes.trace
+
+
+@pytest.mark.parametrize("how", [by_run, by_running, by_process])
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_order_holds_when_ctrl_c_is_pressed_at_any_line_laws_1_and_4(
+    sweep: Sweep, how: How
+) -> None:
+    for name, make in COMPOSITIONS.items():
+
+        def run(make: Make = make) -> Run:
+            return run_once(make, how, strike=interrupt)
+
+        for line, struck in sweep.strikes(run):
+            struck.check()
+            assert set(map(type, struck.errors)) == {KeyboardInterrupt}, (name, line)
+            # A nursery is around a process: it makes groups.
+            assert how is by_process or (len(struck.errors) == 1 and struck.raised in struck.errors)
 
 
 @compositions

@@ -393,7 +393,10 @@ async def test_without_names_and_observers_no_node_is_made(record: Recorder) -> 
 
 
 def test_a_node_without_an_observer_shows_its_events_to_nobody() -> None:
-    Node("a", "leaf").emit(Starting(Node("a", "leaf"), 0))
+    seen: list[Event] = []
+    node = Node("a", "leaf", observer=None, watchers=seen.append)
+    node.emit(Starting(node, 0))
+    assert seen == []
 
 
 def test_the_path_of_a_child_is_that_of_its_parent_and_its_name() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import signal
-import sys
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -34,10 +31,9 @@ from tests.kernel.composing import nothing
 from tests.kernel.recording import Marker, Recorder, failure_of, no_cycles
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from nestling import Callback
     from nestling._kernel._events import Event, Observer
+    from tests.kernel.ctrl_c import Sweep
 
 groups = pytest.mark.parametrize("combine", [parallel, sequential])
 
@@ -134,34 +130,6 @@ async def test_law_2_nothing_at_all_does_not_enter_its_callback_when_it_is_cance
 # Law 4
 
 
-@contextmanager
-def ctrl_c_in(module: str, function: str, line: int) -> Generator[list[int], None, None]:
-    """Press Ctrl-C before the ``line``-th line that is run of that function of the kernel.
-
-    Gives the lines that were run.
-    """
-    lines: list[int] = []
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        code = frame.f_code
-        here = code.co_name == function and code.co_filename.endswith(f"{module}.py")
-        return trace_line if here else None
-
-    def trace_line(frame: FrameType, event: str, argument: object) -> Any:
-        if event == "line":
-            lines.append(frame.f_lineno)
-            if len(lines) == line:
-                signal.raise_signal(signal.SIGINT)
-        return trace_line
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield lines
-    finally:
-        sys.settrace(before)
-
-
 def run_into_ctrl_c(r: Runnable, f: Callback) -> None:
     async def main() -> None:
         await r.run(f)
@@ -172,28 +140,26 @@ def run_into_ctrl_c(r: Runnable, f: Callback) -> None:
 
 
 def finite_job(record: Recorder) -> Runnable:
-    return leaf(record.does("job", takes=2), record.does("stop"), on_return="stay")
+    return leaf(record.does("job", takes=1), record.does("stop"), on_return="stay")
 
 
 def pair(record: Recorder) -> Runnable:
-    return start_stop(record.does("job"), record.does("stop"))
+    return start_stop(record.does("job", takes=1), record.does("stop"))
 
 
-@pytest.mark.parametrize(
-    ("make", "module", "function"),
-    [(finite_job, "_provider", "run"), (pair, "_start_stop", "run_here")],
-)
-def test_law_4_ctrl_c_in_the_steps_between_start_and_stop_keeps_no_stop_from_being_called(
-    make: Callable[[Recorder], Runnable], module: str, function: str
+@pytest.mark.parametrize("make", [finite_job, pair])
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_law_4_ctrl_c_at_any_line_keeps_no_stop_from_being_called(
+    sweep: Sweep, make: Callable[[Recorder], Runnable]
 ) -> None:
-    for line in itertools.count(1):
+    def run() -> list[str]:
         record = Recorder()
-        with ctrl_c_in(module, function, line) as lines, suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt):
             run_into_ctrl_c(make(record), record.does("callback", takes=1))
-        assert lines
-        assert "callback" not in record.trace or "stop" in record.trace
-        if len(lines) < line:
-            return
+        return record.trace
+
+    for line, trace in sweep.strikes(run):
+        assert "stop" in trace or "job done" not in trace, line
 
 
 # Law 6

@@ -195,7 +195,9 @@ async def test_a_stop_that_is_done_at_the_deadline_is_too_late(record: Recorder)
 
 
 async def test_no_time_is_enough_for_a_stop_that_needs_none() -> None:
+    started = trio.current_time()
     await timeouts(start_stop(nothing, nothing), stop=0).run(nothing)
+    assert trio.current_time() == started
 
 
 async def test_no_time_is_not_enough_for_a_stop_that_waits(record: Recorder) -> None:

@@ -9,8 +9,7 @@ from functools import partial
 import trio
 
 from nestling._kernel._foreign import accept_all
-from nestling._kernel._functions import call
-from nestling._kernel._interrupts import protected
+from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._node import Callback, claim, settle
 from nestling._kernel._nop import nop
 from nestling._kernel._outcome import error_among, raise_again
@@ -73,10 +72,12 @@ class Chain(Composed):
     def with_parts(self, *parts: Runnable) -> Runnable:
         return chain(*parts)
 
+    @protected
     async def run(self, f: Callback, /) -> None:
         claim()
         await self._run_level(0, f)
 
+    @protected
     async def _run_level(self, level: int, f: Callback) -> None:
         task = id(trio.lowlevel.current_task())
         task_of_depth, depth = _depth.get()
@@ -94,6 +95,7 @@ class Chain(Composed):
             _depth.reset(token)
 
 
+@protected
 async def _call_back(f: Callback) -> None:
     # What is around a chain may wrap its callback: where chains nest, the wraps nest in turn.
     task = id(trio.lowlevel.current_task())
@@ -105,12 +107,11 @@ async def _call_back(f: Callback) -> None:
         return
     token = _callbacks.set((task, depth + 1))
     try:
-        await call(f)
+        await interruptible(f)
     finally:
         _callbacks.reset(token)
 
 
-@protected
 async def _in_child_task(run: Callback) -> None:
     """Await ``run()`` in a task of its own; what it raises comes out as from a plain await."""
     outcome: BaseException | None = None

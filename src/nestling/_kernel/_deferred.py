@@ -10,6 +10,7 @@ import trio
 from nestling._kernel._checks import describe_value, label_of
 from nestling._kernel._foreign import accept
 from nestling._kernel._functions import check_arity
+from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._node import Callback
 from nestling._kernel._runnable import Composed, Runnable
 
@@ -47,9 +48,12 @@ class Deferred(Composed):
     def label(self) -> str:
         return label_of(self.factory)
 
+    @protected
     async def run(self, f: Callback, /) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
-        made = self.factory()
-        if inspect.isawaitable(made):
-            made = await made
+        made = await interruptible(self._make)
         await accept(made, f"what deferred({self.label!r}) has built").run(f)
+
+    async def _make(self) -> Runnable:
+        made = self.factory()
+        return await made if inspect.isawaitable(made) else made

@@ -29,7 +29,8 @@ from nestling._kernel._errors import (
     ExitedBeforeRunningError,
     InvalidStateError,
 )
-from nestling._kernel._functions import call, check_async
+from nestling._kernel._functions import check_async
+from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._member import Member, Plan, return_from_callback
 from nestling._kernel._node import Callback
 from nestling._kernel._provider import where
@@ -145,7 +146,7 @@ class _Guard:
     async def run(self, f: Callback) -> None:
         """Await the function with a guarded ``f``, and look at what it has done."""
         try:
-            await call(self.function, partial(self._call_back, f))
+            await interruptible(self.function, partial(self._call_back, f))
         finally:
             self.ended = True
         if self.state == "waiting":
@@ -155,6 +156,7 @@ class _Guard:
         if self.state == "entered":
             raise InvalidStateError(f"{self.title} returned while its callback was running")
 
+    @protected
     async def _call_back(self, f: Callback) -> None:
         if self.ended:
             raise CallbackReusedError(f"{self.title} called back after its run had ended")

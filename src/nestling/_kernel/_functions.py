@@ -27,21 +27,21 @@ from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from functools import partial
 from types import CodeType, CoroutineType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from nestling._kernel._checks import describe_value
 
 if sys.version_info >= (3, 14):
     import annotationlib
 
+T = TypeVar("T")
 
-def call(
-    function: Callable[..., Awaitable[object]], *args: object, **keywords: object
-) -> Awaitable[object]:
+
+def call(function: Callable[..., Awaitable[T]], *args: object, **keywords: object) -> Awaitable[T]:
     """Return ``function(*args, **keywords)``, after a look at whether it can be awaited."""
     made: object = function(*args, **keywords)
     if type(made) is CoroutineType or inspect.isawaitable(made):
-        return cast("Awaitable[object]", made)
+        return cast("Awaitable[T]", made)
     raise TypeError(
         f"{describe_value(function)} returned {describe_value(made)}, not an awaitable: "
         f"it must be an async function"

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import trio
 
 from nestling._kernel._errors import ExitedBeforeRunningError, UnexpectedReturnError
-from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._interrupts import interruptible, protected, surely
 from nestling._kernel._member import Member, Plan, return_from_callback
 from nestling._kernel._node import (
     Callback,
@@ -82,10 +82,10 @@ class Group(ABC):
     async def stop(self) -> None:  # noqa: B027  # a parallel has told all of them already
         """Stop those that are left. Their tasks are waited for afterwards."""
 
+    @protected
     async def _ask(self) -> None:
         self._asked.set()
 
-    @protected
     async def _provide(self) -> None:
         self.where = where(self.kind, "")
         self._parent = current_node()
@@ -145,7 +145,6 @@ class Group(ABC):
             member.node.claimed = True
             member.node.starting()
 
-    @protected
     def member_runs(self, member: Member) -> None:
         """Note that a member is running."""
         member.phase = "running"
@@ -204,10 +203,10 @@ class Group(ABC):
         assert member.plan.foreground is not None
         try:
             if member.scope is None:
-                await interruptible(member.plan.foreground, member)
+                await member.plan.foreground(member)
             else:
                 with member.scope:
-                    await interruptible(member.plan.foreground, member)
+                    await member.plan.foreground(member)
             if member.phase != "stopping":
                 # Who returns because of a cancellation is not to blame for returning.
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -224,7 +223,7 @@ class Group(ABC):
         assert member.plan.stop is not None
         try:
             if not member.returned:
-                await interruptible(member.plan.stop)
+                await surely(member.plan.stop)
         except BaseException as exception:
             member.stop_failure = without_cancelled(exception)
             self._note_failure(member.stop_failure)

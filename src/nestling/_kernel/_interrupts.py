@@ -1,30 +1,68 @@
 """Where KeyboardInterrupt may strike.
 
-The kernel's own steps are protected: an interrupt between "it has started" and "it will be
-stopped" would break the order. Code that is not the kernel's is called through `interruptible`, so
-that an endless loop in it can still be interrupted.
+===============================  ================================================================
+it strikes                       what comes of it
+===============================  ================================================================
+in a step of the kernel          trio keeps it, and raises it at a checkpoint of the main task
+in code that is not the          it is raised there, so that even an endless loop can be ended
+kernel's
+in the last step before that     as if it had struck at the function's first line
+in the last step before a stop   as if it had struck one step earlier: the function begins
+===============================  ================================================================
+
+An interrupt between "it has started" and "it will be stopped" would break the order. So what others
+call is `protected` (each ``run``, each callback, what a handle offers), and so is the first
+function of each task; what these call is protected with them. And what is not the kernel's is
+called by `interruptible` or `surely`, and in no other way.
 """
 
 from __future__ import annotations
 
+import inspect
+import signal
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 import trio
 
 from nestling._kernel._functions import call
 
-if TYPE_CHECKING:
-    from typing_extensions import TypeVarTuple, Unpack
-
-    Arguments = TypeVarTuple("Arguments")
+T = TypeVar("T")
 
 protected = trio.lowlevel.enable_ki_protection
 
 
 @trio.lowlevel.disable_ki_protection
 async def interruptible(
-    function: Callable[[Unpack[Arguments]], Awaitable[object]], *args: Unpack[Arguments]
-) -> None:
-    """Await ``function(*args)``, open to KeyboardInterrupt."""
-    await call(function, *args)
+    function: Callable[..., Awaitable[T]], *args: object, **keywords: object
+) -> T:
+    """Await ``function(*args, **keywords)``, open to KeyboardInterrupt."""
+    return await call(function, *args, **keywords)
+
+
+@protected
+async def surely(function: Callable[..., Awaitable[T]], *args: object) -> T:
+    """Await ``function(*args)``, open to KeyboardInterrupt, which cannot keep it from beginning.
+
+    For what has to be called once something has started: stop functions.
+    """
+    made = call(function, *args)
+    while True:
+        try:
+            return await _open(made)
+        except KeyboardInterrupt:  # noqa: PERF203  # one that strikes seldom goes round
+            if not _waits_to_begin(made):
+                raise
+            # Pressed again, it strikes here, where it is kept.
+            signal.raise_signal(signal.SIGINT)
+
+
+@trio.lowlevel.disable_ki_protection
+async def _open(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+def _waits_to_begin(awaitable: Awaitable[Any]) -> bool:
+    if not inspect.iscoroutine(awaitable):
+        return False
+    return inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED

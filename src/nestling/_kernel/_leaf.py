@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import attrs
 
 from nestling._kernel._checks import check_choice, label_of
 from nestling._kernel._functions import check_async
+from nestling._kernel._interrupts import interruptible
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback
 from nestling._kernel._provider import OnReturn, Provider
@@ -66,7 +68,7 @@ class _Leaf(Primitive):
 
     async def run_here(self, f: Callback) -> None:
         provider = Provider(
-            self._run,
+            partial(interruptible, self._run),
             self.kind,
             self.label,
             stop=self._stop,
@@ -79,7 +81,7 @@ class _Leaf(Primitive):
         return Plan(
             label=self.label,
             kind=self.kind,
-            foreground=lambda _: self._run(),
+            foreground=lambda _: interruptible(self._run),
             stop=self._stop,
             ready=True,
             on_return=self._on_return,

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 import trio
 
+from nestling._kernel._interrupts import protected
 from nestling._kernel._node import Callback, Node
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Member:
         """Tell the group that the member runs."""
         self.group.member_runs(self)
 
+    @protected
     async def callback(self) -> None:
         """Be the callback of a member that is run by its ``run`` method."""
         self.asked = trio.Event()

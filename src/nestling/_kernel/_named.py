@@ -6,6 +6,7 @@ import attrs
 
 from nestling._kernel._checks import check_name
 from nestling._kernel._foreign import accept
+from nestling._kernel._interrupts import protected
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback, child_node, current_node, run_in
 from nestling._kernel._runnable import Composed, Description, Runnable
@@ -52,6 +53,7 @@ class Named(Composed):
     def with_parts(self, *parts: Runnable) -> Runnable:
         return named(self.name, *parts)
 
+    @protected
     async def run(self, f: Callback, /) -> None:
         node = child_node(current_node(), self.name, self.kind)
         await run_in(node, self._inner.run, f, sign=True)

@@ -30,7 +30,7 @@ import attrs
 import trio
 
 from nestling._kernel._events import Event, Observer, Running, Starting, Stopped, Stopping
-from nestling._kernel._functions import call
+from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._outcome import (
     Signature,
     add_signature,
@@ -234,11 +234,12 @@ async def run_in(
     passing: list[BaseException] = []
     outer = _current.get()
 
+    @protected
     async def callback() -> None:
         token = _current.set(outer)
         node.running()
         try:
-            await call(f)
+            await interruptible(f)
         except BaseException as exception:
             passing.append(exception)
             node.stopping(exception)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from nestling._kernel._functions import call
+from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback, claim
 from nestling._kernel._runnable import Composed, Runnable
@@ -23,10 +23,11 @@ def nop() -> Runnable:
 class Nop(Composed):
     kind = "nop"
 
+    @protected
     async def run(self, f: Callback, /) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         claim()
-        await call(f)
+        await interruptible(f)
 
     def plan(self) -> Plan:
         return Plan(label=self.kind, kind=self.kind, is_node=False)

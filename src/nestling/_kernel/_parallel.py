@@ -6,6 +6,7 @@ import attrs
 
 from nestling._kernel._foreign import accept_all
 from nestling._kernel._group import Group
+from nestling._kernel._interrupts import protected
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback
 from nestling._kernel._nop import nop
@@ -50,6 +51,7 @@ class Parallel(Composed):
     def with_parts(self, *parts: Runnable) -> Runnable:
         return parallel(*parts)
 
+    @protected
     async def run(self, f: Callback, /) -> None:
         await _ParallelRun(self.kind, self._plans).run(f)
 

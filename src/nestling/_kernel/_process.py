@@ -10,7 +10,7 @@ import trio
 from nestling._kernel._checks import check_name, check_nursery
 from nestling._kernel._errors import ExitedBeforeRunningError, InvalidStateError
 from nestling._kernel._foreign import accept
-from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._interrupts import protected
 from nestling._kernel._named import named
 from nestling._kernel._node import settle
 from nestling._kernel._outcome import (
@@ -142,7 +142,6 @@ class Process:
         """Wait until the process is stopped, for whatever reason. Raises no error of it."""
         await self._ended.wait()
 
-    @protected
     async def _wait_or_cancel(
         self, event: trio.Event, reason: str, *, starts: bool = False
     ) -> None:
@@ -169,7 +168,7 @@ class Process:
     def _give_up(self, reason: str) -> None:
         self._stopping = True
         self._scope.cancel(reason)
-        # It may have called back at this very moment, and below a shield.
+        # A callback that was cancelled waits for this below a shield, where there is a body.
         self._asked.set()
 
     def _step(self, event: Event, call: str) -> Step:
@@ -184,7 +183,7 @@ class Process:
         self._task = trio.lowlevel.current_task()
         try:
             with self._scope:
-                await interruptible(self._runnable.run, _WeakCallback(self))
+                await self._runnable.run(_WeakCallback(self))
         except BaseException as exception:
             self._error = without_cancelled(exception)
             if not is_error(exception) or forces(exception):
@@ -195,6 +194,7 @@ class Process:
             self._task = None
             del self
 
+    @protected
     async def callback(self) -> None:
         """Be the callback of what is run."""
         if not self._stopping:

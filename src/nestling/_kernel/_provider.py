@@ -31,7 +31,7 @@ from typing import Literal
 import trio
 
 from nestling._kernel._errors import ExitedBeforeRunningError, UnexpectedReturnError
-from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._interrupts import interruptible, protected, surely
 from nestling._kernel._node import Callback, Node, current_node, suppress
 from nestling._kernel._outcome import (
     error_among,
@@ -65,7 +65,7 @@ class Provider:
     """One run of a provider.
 
     Args:
-        provide: the foreground, awaited in a task of its own.
+        provide: the foreground, awaited in a task of its own; it lets interrupts in itself.
         kind: what it is, and
         label: what it is called, or "", for reasons and errors.
         stop: makes the foreground return; None stands for cancelling it.
@@ -143,7 +143,6 @@ class Provider:
         # Whichever task asks: not all of them run in this node.
         return _title(self._kind, self._label, self._node)
 
-    @protected
     async def run(self, f: Callback) -> None:
         """Run the provider; call ``f`` when it is ready; stop it when ``f`` is over."""
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -171,7 +170,7 @@ class Provider:
         self._begun = True
         try:
             with self._scope:
-                await interruptible(self._provide)
+                await self._provide()
         except BaseException as exception:
             self._failure = exception
         self._ended = True
@@ -223,7 +222,7 @@ class Provider:
             await trio.lowlevel.cancel_shielded_checkpoint()
         if self._stop is not None and not self._ended_by_itself:
             try:
-                await interruptible(self._stop)
+                await surely(self._stop)
             except BaseException as exception:
                 problem = f"the stop function of {self._where} failed: {summary(exception)}"
                 self._scope.cancel(problem)

@@ -90,9 +90,11 @@ class Relay:
         hidden = raised is not None and not is_error(raised)
         return error if hidden or forces(error) else None
 
-    @protected
     async def run(self, run: Run, f: Callback) -> None:
-        """Await ``run(callback)`` in the current task, with ``f`` in the callback."""
+        """Await ``run(callback)`` in the current task, with ``f`` in the callback.
+
+        ``run`` lets interrupts in itself, where it calls what is not the kernel's.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
         raised: BaseException | None = None
         interrupt: BaseException | None = None
@@ -101,7 +103,7 @@ class Relay:
                 async with trio.open_nursery() as self._nursery:
                     try:
                         with self.scope:
-                            await interruptible(run, partial(self._callback, f))
+                            await run(partial(self._callback, f))
                     except BaseException as exception:
                         raised = exception
                     self._watch_scope.cancel(f"{self.title} has ended")
@@ -119,6 +121,7 @@ class Relay:
             del raised, interrupt
             error = self.callback_error = None
 
+    @protected
     async def _callback(self, f: Callback) -> None:
         # A cancellation during the start-up is remembered: no dependent is started any more.
         await self._checkpoint_if_cancelled()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 from nestling._kernel._checks import describe_value, label_of
 from nestling._kernel._errors import InvalidStateError, NotRunningError
 from nestling._kernel._functions import check_call, is_generator_function, without_partial
+from nestling._kernel._interrupts import interruptible, surely
 from nestling._kernel._node import Callback
 from nestling._kernel._outcome import has_cause
 from nestling._kernel._provider import where
@@ -121,13 +122,29 @@ class Resource(Primitive, Generic[T]):
         finally:
             self._runs = False
 
+    async def _make(self) -> AbstractAsyncContextManager[T]:
+        return _as_async(self._factory(*self._args), self.label)
+
     async def _enter(self, f: Callback) -> None:
-        async with _as_async(self._factory(*self._args), self.label) as value:
+        async with _Interruptible(await interruptible(self._make)) as value:
             self._value = value
             try:
                 await f()
             finally:
                 self._value = _NOTHING
+
+
+class _Interruptible(AbstractAsyncContextManager[T]):
+    """A context manager that is entered and left open to KeyboardInterrupt, and never only one."""
+
+    def __init__(self, manager: AbstractAsyncContextManager[T]) -> None:
+        self._manager = manager
+
+    async def __aenter__(self) -> T:
+        return await interruptible(self._manager.__aenter__)
+
+    async def __aexit__(self, *details: object) -> bool | None:
+        return await surely(self._manager.__aexit__, *details)
 
 
 class _ResourceRelay(Relay):

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import attrs
 
+from nestling._kernel._interrupts import protected
 from nestling._kernel._member import Plan, plan_of_any
 from nestling._kernel._node import Callback, claim_or_make, run_in
 
@@ -106,6 +107,7 @@ class Primitive(Composed):
     def label(self) -> str:
         """What stands for a name in paths where there is none."""
 
+    @protected
     async def run(self, f: Callback, /) -> None:
         """Set up, call ``f`` once, tear down."""
         node = claim_or_make(self.label, self.kind)

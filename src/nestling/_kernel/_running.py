@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -19,6 +20,9 @@ from nestling._kernel._states import State
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 def running(r: Runnable, *, name: str | None = None) -> AbstractAsyncContextManager[Process]:
@@ -44,12 +48,31 @@ def running(r: Runnable, *, name: str | None = None) -> AbstractAsyncContextMana
     accept(r, "r of running()")
     if name is not None:
         check_name(name, "name of running()")
-    return _running(r, name)
+    return _Running(r, name)
+
+
+class _Running(AbstractAsyncContextManager[Process]):
+    """`_around_body`, entered and left in steps that no interrupt can keep from being made."""
+
+    def __init__(self, r: Runnable, name: str | None) -> None:
+        self._manager = _around_body(r, name)
+
+    @protected
+    async def __aenter__(self) -> Process:
+        return await self._manager.__aenter__()
+
+    @protected
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._manager.__aexit__(kind, error, traceback)
 
 
 @asynccontextmanager
-@protected
-async def _running(r: Runnable, name: str | None) -> AsyncGenerator[Process, None]:
+async def _around_body(r: Runnable, name: str | None) -> AsyncGenerator[Process, None]:
     raised: BaseException | None = None
     error: BaseException | None = None
     interrupt: BaseException | None = None
@@ -110,6 +133,7 @@ class _AroundBody(Process):
         self._left = False
         self._body_error: BaseException | None = None
 
+    @protected
     async def stop(self) -> None:
         if self._state is State.RUNNING:
             self._tell_body(trio.lowlevel.current_task())
@@ -143,6 +167,7 @@ class _AroundBody(Process):
             self._stopping = True
             self._asked.set()
 
+    @protected
     async def callback(self) -> None:
         if self._left:
             return

@@ -11,6 +11,7 @@ import trio
 from nestling._kernel._checks import check_choice
 from nestling._kernel._foreign import accept_all
 from nestling._kernel._group import Group
+from nestling._kernel._interrupts import protected
 from nestling._kernel._member import Member, Plan
 from nestling._kernel._node import Callback
 from nestling._kernel._nop import nop
@@ -56,6 +57,7 @@ class Sequential(Composed):
     def with_parts(self, *parts: Runnable) -> Runnable:
         return sequential(*parts, stop_order=self.stop_order)
 
+    @protected
     async def run(self, f: Callback, /) -> None:
         await _SequentialRun(self.kind, self._plans, self.stop_order).run(f)
 

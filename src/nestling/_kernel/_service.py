@@ -8,8 +8,8 @@ from typing import Any
 
 from nestling._kernel._checks import check_choice, label_of
 from nestling._kernel._errors import InvalidStateError, NotRunningError
-from nestling._kernel._functions import call, check_async, check_call
-from nestling._kernel._interrupts import protected
+from nestling._kernel._functions import check_async, check_call
+from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._member import Member, Plan
 from nestling._kernel._node import Callback
 from nestling._kernel._provider import OnReturn, Provider, where
@@ -125,7 +125,7 @@ class Service(Primitive):
 
         status = _Status(started)
         try:
-            await call(self._async_fn, *self._args, task_status=status)
+            await interruptible(self._async_fn, *self._args, task_status=status)
         finally:
             status.over = True
             if self._on_return != "stay":

@@ -9,7 +9,7 @@ import trio
 
 from nestling._kernel._checks import label_of
 from nestling._kernel._functions import check_async
-from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._interrupts import interruptible, surely
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback, settle
 from nestling._kernel._outcome import forces, raise_again
@@ -47,19 +47,25 @@ class _StartStop(Primitive):
     def label(self) -> str:
         return label_of(self._start)
 
-    @protected
     async def run_here(self, f: Callback) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         await interruptible(self._start)
-        callback = await _outcome(f, remember_cancellation=True)
+        callback: BaseException | None = None
         stop: BaseException | None = None
-        if forces(callback):
-            with trio.CancelScope() as forced:
+        try:
+            # A cancellation during the start-up is remembered: no dependent is started any more.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            await interruptible(f)
+        except BaseException as exception:
+            callback = exception
+        with trio.CancelScope() as scope:
+            if forces(callback):
                 name = where(self.kind, self.label)
-                forced.cancel(f"{name} is forced to stop by {type(callback).__name__}")
-                stop = await _outcome(self._stop)
-        else:
-            stop = await _outcome(self._stop)
+                scope.cancel(f"{name} is forced to stop by {type(callback).__name__}")
+            try:
+                await surely(self._stop)
+            except BaseException as exception:
+                stop = exception
         try:
             error = settle([("the callback", callback), ("the stop function", stop)])
             if error is not None:
@@ -77,16 +83,3 @@ class _StartStop(Primitive):
             start=self._start,
             stop=self._stop,
         )
-
-
-async def _outcome(
-    function: AsyncFunction, *, remember_cancellation: bool = False
-) -> BaseException | None:
-    try:
-        if remember_cancellation:
-            # Of the start-up: no dependent is started any more.
-            await trio.lowlevel.checkpoint_if_cancelled()
-        await interruptible(function)
-    except BaseException as exception:
-        return exception
-    return None

@@ -29,7 +29,7 @@ from nestling._kernel._checks import check_seconds
 from nestling._kernel._errors import StartTimeoutError, StopTimeoutError
 from nestling._kernel._events import Event
 from nestling._kernel._foreign import accept
-from nestling._kernel._functions import call
+from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._node import (
     Callback,
     child_node,
@@ -99,6 +99,7 @@ class Timeouts(Composed):
     def describe(self) -> Description:
         return self._inner.describe()
 
+    @protected
     async def run(self, f: Callback, /) -> None:
         await _Timed(self).run(self._inner.run, f)
 
@@ -155,6 +156,7 @@ class _Timed:
         finally:
             raised = error = self._callback_error = None
 
+    @protected
     async def _callback(self, f: Callback) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         self.phase = "running"
@@ -162,7 +164,7 @@ class _Timed:
         token = enter_node(self._parent)
         around = _around.set(self.outer)
         try:
-            await call(f)
+            await interruptible(f)
         except BaseException as exception:
             self._callback_error = exception
             raise

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Generator, MutableMapping
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
 from nestling._kernel._checks import check_choice, check_name, label_of
-from nestling._kernel._functions import call, check_async
+from nestling._kernel._functions import check_async
 from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._member import Member, Plan
 from nestling._kernel._node import Callback, current_node, settle
@@ -115,7 +116,7 @@ class WorkerHandle:
         self.stopping = trio.Event()
         self._label = label
         self._tell_ready: Callable[[], None] | None = None
-        self._waits: set[trio.CancelScope] = set()
+        self._waits = _Waits(self.stopping)
         self._children = 0
         self._child_errors: list[tuple[str, BaseException]] = []
 
@@ -135,19 +136,7 @@ class WorkerHandle:
         Gives the cancel scope, whose ``cancelled_caught`` tells afterwards whether the body was
         cut short.
         """
-        # That it may swallow `Cancelled` cannot be said by ``contextmanager``.
-        return cast("AbstractContextManager[trio.CancelScope, bool]", self._until_stopping())
-
-    @contextmanager
-    def _until_stopping(self) -> Generator[trio.CancelScope, None, None]:
-        with trio.CancelScope() as scope:
-            if self.stopping.is_set():
-                scope.cancel(f"{self._title} is asked to stop")
-            self._waits.add(scope)
-            try:
-                yield scope
-            finally:
-                self._waits.discard(scope)
+        return _UntilStopping(self._waits)
 
     def start_soon(
         self,
@@ -168,9 +157,10 @@ class WorkerHandle:
         self._children += 1
         child = f"{self._label}{suffix}"
 
+        @protected
         async def run() -> None:
             try:
-                await call(fn, *args)
+                await interruptible(fn, *args)
             except BaseException as exception:
                 if not is_error(exception):
                     raise
@@ -180,21 +170,22 @@ class WorkerHandle:
 
         self._nursery.start_soon(run, name=child)
 
+    @protected
     def ask(self) -> None:
         """Ask the worker to stop."""
         self.stopping.set()
-        for scope in self._waits:
-            scope.cancel(f"{self._title} is asked to stop")
+        self._waits.cancel()
 
+    @protected
     async def ask_to_stop(self) -> None:
         """Ask the worker to stop, as a stop function."""
         self.ask()
 
-    @protected
     async def work(self, fn: WorkerFunction, ready: Callable[[], None]) -> None:
         """Run the worker's function and its child tasks."""
         self._tell_ready = ready
-        self._title = where("worker", self._label)
+        title = where("worker", self._label)
+        self._waits.reason = f"{title} is asked to stop"
         node = current_node()
         path = node.path if node is not None and node.path else self._label
         self.log = _PathLogger(_logger, {"path": path})
@@ -207,7 +198,7 @@ class WorkerHandle:
                     except BaseException as exception:
                         raised = exception
                     self._tell_ready = None
-                    self._nursery.cancel_scope.cancel(f"{self._title} has ended")
+                    self._nursery.cancel_scope.cancel(f"{title} has ended")
             except BaseException as cancelled:
                 # A child task raises nothing else; and it is not to hide an error.
                 raised = cancelled if raised is None else raised
@@ -219,6 +210,49 @@ class WorkerHandle:
         finally:
             raised = error = None
             self._child_errors.clear()
+
+
+class _Waits:
+    """The scopes of a worker that are cancelled when it is asked to stop."""
+
+    def __init__(self, stopping: trio.Event) -> None:
+        self.reason = ""
+        self._stopping = stopping
+        self._scopes: set[trio.CancelScope] = set()
+
+    def add(self, scope: trio.CancelScope) -> None:
+        self._scopes.add(scope)
+        if self._stopping.is_set():
+            scope.cancel(self.reason)
+
+    def discard(self, scope: trio.CancelScope) -> None:
+        self._scopes.discard(scope)
+
+    def cancel(self) -> None:
+        for scope in self._scopes:
+            scope.cancel(self.reason)
+
+
+class _UntilStopping(AbstractContextManager[trio.CancelScope, bool]):
+    def __init__(self, waits: _Waits) -> None:
+        self._waits = waits
+        self._scope = trio.CancelScope()
+
+    @protected
+    def __enter__(self) -> trio.CancelScope:
+        self._scope.__enter__()
+        self._waits.add(self._scope)
+        return self._scope
+
+    @protected
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._waits.discard(self._scope)
+        return self._scope.__exit__(kind, error, traceback)
 
 
 class _PathLogger(_LoggerAdapter):

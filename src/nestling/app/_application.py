@@ -18,7 +18,7 @@ from nestling._kernel._checks import check_seconds, describe_value
 from nestling._kernel._errors import StopTimeoutError
 from nestling._kernel._events import Event as NodeEvent, Observer
 from nestling._kernel._foreign import accept
-from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._interrupts import protected
 from nestling._kernel._node import (
     child_node,
     current_node,
@@ -141,16 +141,16 @@ class Application:
             del raised, interrupt, aborter, self._aborter
             error, errors = None, ()
 
-    @protected
     async def _run_watched(self) -> None:
         token = enter_node(watching_node(current_node(), self._observe))
         try:
             with self._scope:
                 await trio.lowlevel.checkpoint_if_cancelled()
-                await interruptible(self._runnable.run, self._callback)
+                await self._runnable.run(self._callback)
         finally:
             leave_node(token)
 
+    @protected
     async def _callback(self) -> None:
         self._take("called back")
         try:

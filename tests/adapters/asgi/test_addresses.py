@@ -133,6 +133,7 @@ class TestUnixSocket:
         path = tmp_path / "http.sock"
         async with running(asgi_server(App(), bind=f"unix:{path}")):
             path.unlink()
+        assert not path.exists()
 
     async def test_the_socket_of_its_successor_is_kept(self, tmp_path: Path) -> None:
         path = tmp_path / "http.sock"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from starlette.requests import Request
+    from trio.testing import MockClock
 
     from tests.adapters.asgi.app import Message, Receive, Send
 
@@ -138,7 +139,7 @@ class TestStartUp:
         with pytest.raises(StartError):
             await asgi_server(App(lifespan)).run(never)
 
-    async def test_a_startup_without_end_is_a_failure(self) -> None:
+    async def test_a_startup_without_end_is_a_failure(self, autojump_clock: MockClock) -> None:
         async def lifespan(app: App, receive: Receive, send: Send) -> None:
             await receive()
             await trio.sleep_forever()
@@ -146,7 +147,7 @@ class TestStartUp:
         with pytest.raises(LifespanError, match=r"did not start up within 0\.05 s"):
             await asgi_server(App(lifespan), config=impatient()).run(never)
 
-    async def test_a_startup_that_ends_late_is_a_failure(self) -> None:
+    async def test_a_startup_that_ends_late_is_a_failure(self, autojump_clock: MockClock) -> None:
         async def lifespan(app: App, receive: Receive, send: Send) -> None:
             await receive()
             with trio.move_on_after(0.1, shield=True):
@@ -155,7 +156,7 @@ class TestStartUp:
         with pytest.raises(LifespanError, match=r"did not start up within 0\.05 s"):
             await asgi_server(App(lifespan), config=impatient()).run(never)
 
-    async def test_only_the_startup_has_to_end_in_its_time(self) -> None:
+    async def test_only_the_startup_has_to_end_in_its_time(self, autojump_clock: MockClock) -> None:
         async def callback() -> None:
             await trio.sleep(0.1)
 
@@ -166,6 +167,7 @@ class TestStartUp:
     async def test_it_can_be_cancelled(self) -> None:
         async def lifespan(app: App, receive: Receive, send: Send) -> None:
             await receive()
+            scope.cancel()
             try:
                 await trio.sleep_forever()
             except trio.Cancelled:
@@ -173,7 +175,7 @@ class TestStartUp:
                 raise
 
         app = App(lifespan)
-        with trio.move_on_after(0.05) as scope:
+        with trio.CancelScope() as scope:
             await asgi_server(app).run(never)
         assert scope.cancelled_caught
         assert app.events == ["cancelled"]
@@ -181,6 +183,7 @@ class TestStartUp:
     async def test_one_that_finishes_although_cancelled_is_not_served(self) -> None:
         async def lifespan(app: App, receive: Receive, send: Send) -> None:
             await receive()
+            scope.cancel()
             with trio.CancelScope(shield=True):
                 await trio.sleep(0.05)
             await send({"type": "lifespan.startup.complete"})
@@ -189,7 +192,7 @@ class TestStartUp:
             await trio.sleep_forever()
 
         app = App(lifespan)
-        with trio.fail_after(5), trio.move_on_after(0.01) as scope:
+        with trio.fail_after(5), trio.CancelScope() as scope:
             await asgi_server(app).run(never)
         assert scope.cancelled_caught
         assert app.events == ["shutdown"]
@@ -215,9 +218,13 @@ class TestShutdown:
                 app.events.append("cancelled")
                 raise
 
+        async def callback() -> None:
+            scope.cancel()
+            await trio.sleep_forever()
+
         app = App(lifespan)
-        with trio.move_on_after(0.05) as scope:
-            await asgi_server(app).run(trio.sleep_forever)
+        with trio.CancelScope() as scope:
+            await asgi_server(app).run(callback)
         assert scope.cancelled_caught
         assert app.events == ["startup", "shutdown", "first step", "cancelled"]
 
@@ -227,13 +234,14 @@ class TestShutdown:
             await send({"type": "lifespan.startup.complete"})
             await receive()
             app.events.append("shutdown")
+            scope.cancel()
             try:
                 await trio.sleep_forever()
             finally:
                 app.events.append("forced")
 
         app = App(lifespan)
-        with trio.fail_after(5), trio.move_on_after(0.05) as scope:
+        with trio.fail_after(5), trio.CancelScope() as scope:
             await asgi_server(app).run(trio.lowlevel.checkpoint)
         assert scope.cancelled_caught
         assert app.events == ["shutdown", "forced"]
@@ -244,8 +252,12 @@ class TestShutdown:
             await send({"type": "lifespan.startup.complete"})
             await trio.sleep_forever()
 
-        with trio.fail_after(5), trio.move_on_after(0.05) as scope:
-            await asgi_server(App(lifespan)).run(trio.sleep_forever)
+        async def callback() -> None:
+            scope.cancel()
+            await trio.sleep_forever()
+
+        with trio.fail_after(5), trio.CancelScope() as scope:
+            await asgi_server(App(lifespan)).run(callback)
         assert scope.cancelled_caught
 
     async def test_an_exception_comes_out_bare(self) -> None:
@@ -266,7 +278,7 @@ class TestShutdown:
         with pytest.raises(LifespanError, match=r"^the application's shutdown failed: disk full$"):
             await asgi_server(App(lifespan)).run(trio.lowlevel.checkpoint)
 
-    async def test_a_shutdown_without_end_is_a_failure(self) -> None:
+    async def test_a_shutdown_without_end_is_a_failure(self, autojump_clock: MockClock) -> None:
         async def lifespan(app: App, receive: Receive, send: Send) -> None:
             await receive()
             await send({"type": "lifespan.startup.complete"})

@@ -250,6 +250,7 @@ async def test_the_callback_is_gone_before_the_server_begins_to_stop() -> None:
     server = asgi_server(app)
 
     async def callback() -> None:
+        scope.cancel()
         try:
             await trio.sleep_forever()
         finally:
@@ -257,7 +258,7 @@ async def test_the_callback_is_gone_before_the_server_begins_to_stop() -> None:
                 assert (await get(server.urls[0])).body == b"hello"
             app.events.append("callback over")
 
-    with trio.move_on_after(0.05):
+    with trio.CancelScope() as scope:
         await server.run(callback)
     assert app.events == ["startup", "callback over", "shutdown"]
 

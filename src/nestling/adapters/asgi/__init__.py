@@ -30,6 +30,7 @@ from nestling._kernel._chain import chain
 from nestling._kernel._checks import check_seconds, describe_value, label_of
 from nestling._kernel._errors import InvalidStateError, MissingExtraError, NotRunningError
 from nestling._kernel._functions import check_async
+from nestling._kernel._interrupts import protected
 from nestling._kernel._node import current_node, run_in, unwatched_node
 from nestling._kernel._worker import worker
 
@@ -149,6 +150,7 @@ class ASGIServer:
             raise NotRunningError(f"{self!r} has no urls: it is not running")
         return self._urls
 
+    @protected
     async def run(self, f: Callback, /) -> None:
         """Bind, start the application, take connections; call ``f``; and all the way back."""
         node = unwatched_node(label_of(self._app), "asgi_server")
