@@ -130,6 +130,7 @@ class WorkerHandle:
         if tell is not None:
             tell()
 
+    @protected
     def until_stopping(self) -> AbstractContextManager[trio.CancelScope, bool]:
         """Cancel the body of a ``with`` statement when the stop is asked for, or was before.
 
@@ -138,6 +139,7 @@ class WorkerHandle:
         """
         return _UntilStopping(self._waits)
 
+    @protected
     def start_soon(
         self,
         fn: Callable[[Unpack[Arguments]], Awaitable[object]],
