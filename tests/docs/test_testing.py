@@ -23,7 +23,7 @@ def test_the_certificate_is_the_one_that_is_shown():
     (tmp_path / "test_shop.py").write_text("\n\n".join([*blocks, shown]))
     (tmp_path / "pytest.ini").write_text("[pytest]\ntrio_mode = true\nfilterwarnings = error\n")
     installed = any(each.name == "nestling" for each in entry_points(group="pytest11"))
-    plugin = [] if installed else ["-p", "nestling.pytest_plugin"]
+    plugin = [] if installed else ["-p", "_nestling_pytest_plugin"]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-rP", "-p", "no:cacheprovider", *plugin],
         cwd=tmp_path,

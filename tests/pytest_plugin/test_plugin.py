@@ -8,7 +8,7 @@ from textwrap import dedent
 
 import pytest
 
-PLUGIN = "nestling.pytest_plugin"
+PLUGIN = "_nestling_pytest_plugin"
 
 HEAD = """
 import pytest
@@ -79,8 +79,7 @@ def test_a_suite_that_does_not_use_the_plugin_gets_nothing_of_it(run: Run) -> No
             nursery.start_soon(trio.sleep_forever)
 
         def test_nothing_more_is_imported(pytestconfig):
-            assert "nestling.testing" not in sys.modules
-            assert "nestling.pytest_plugin._hooks" not in sys.modules
+            assert "nestling" not in sys.modules
             assert not pytestconfig.pluginmanager.has_plugin("nestling.pytest_plugin._hooks")
         """,
         "trio_mode=true",
@@ -92,7 +91,7 @@ def test_a_suite_that_does_not_use_the_plugin_gets_nothing_of_it(run: Run) -> No
 
 def test_the_plugin_imports_pytest_and_nothing_else() -> None:
     program = f"""
-import sys, pytest, nestling
+import sys, pytest
 before = set(sys.modules)
 import {PLUGIN}
 print(*sorted(set(sys.modules) - before))

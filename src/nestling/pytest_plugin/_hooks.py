@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import attrs
 import pytest
 
-from nestling.pytest_plugin import CERTIFY, LEAK_CHECK, LEFT_OUT, POINTS
+from _nestling_pytest_plugin import CERTIFY, LEAK_CHECK, LEFT_OUT, POINTS
 from nestling.pytest_plugin._certified import Options, Subject, read_options
 from nestling.pytest_plugin._leaks import Watch
 from nestling.testing._trace import Trace
