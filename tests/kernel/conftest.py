@@ -53,6 +53,6 @@ def record() -> Recorder:
 
 @pytest.fixture
 def sweep() -> Generator[Sweep, None, None]:
-    """Give what strikes each line once; what it keeps from beginning is gone after the test."""
+    """Give what strikes each line once; what is left of it would be complained of here."""
     yield Sweep(most=1)
     gc.collect()

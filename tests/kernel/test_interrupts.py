@@ -25,7 +25,7 @@ from nestling import (
     start_stop,
     worker,
 )
-from nestling._kernel._interrupts import interruptible
+from nestling._kernel._interrupts import interruptible, surely
 from tests.kernel.recording import Recorder, failure_of, leaves_of, no_task_left, notes_of
 
 if TYPE_CHECKING:
@@ -485,11 +485,17 @@ async def test_what_is_interruptible_is_not_protected() -> None:
         states.append(trio.lowlevel.currently_ki_protected())
         assert arguments == (1, 2)
 
+    def sync(*arguments: int) -> Awaitable[None]:
+        states.append(trio.lowlevel.currently_ki_protected())
+        return function(*arguments)
+
     @trio.lowlevel.enable_ki_protection
     async def protected() -> None:
         states.append(trio.lowlevel.currently_ki_protected())
         await interruptible(function, 1, 2)
+        await interruptible(sync, 1, 2)
+        await surely(sync, 1, 2)  # which has to be called: what it returns may wait to begin
         states.append(trio.lowlevel.currently_ki_protected())
 
     await protected()
-    assert states == [True, False, True]
+    assert states == [True, *[False], *[False, False], *[True, False], True]

@@ -86,7 +86,6 @@ def test_order_holds_when_ctrl_c_is_pressed_at_any_step_laws_1_and_4(make: Make,
 
 
 @pytest.mark.parametrize("how", [by_run, by_running, by_process])
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_order_holds_when_ctrl_c_is_pressed_at_any_line_laws_1_and_4(
     sweep: Sweep, how: How
 ) -> None:

@@ -148,7 +148,6 @@ def pair(record: Recorder) -> Runnable:
 
 
 @pytest.mark.parametrize("make", [finite_job, pair])
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_law_4_ctrl_c_at_any_line_keeps_no_stop_from_being_called(
     sweep: Sweep, make: Callable[[Recorder], Runnable]
 ) -> None:

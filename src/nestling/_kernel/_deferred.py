@@ -10,7 +10,7 @@ import trio
 from nestling._kernel._checks import describe_value, label_of
 from nestling._kernel._foreign import accept
 from nestling._kernel._functions import check_arity
-from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._interrupts import interruptible, opened, protected
 from nestling._kernel._node import Callback
 from nestling._kernel._runnable import Composed, Runnable
 
@@ -52,8 +52,9 @@ class Deferred(Composed):
     async def run(self, f: Callback, /) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         made = await interruptible(self._make)
+        if inspect.isawaitable(made):
+            made = await opened(made)
         await accept(made, f"what deferred({self.label!r}) has built").run(f)
 
-    async def _make(self) -> Runnable:
-        made = self.factory()
-        return await made if inspect.isawaitable(made) else made
+    async def _make(self) -> Runnable | Awaitable[Runnable]:
+        return self.factory()

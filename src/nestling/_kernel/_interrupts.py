@@ -21,30 +21,41 @@ from __future__ import annotations
 import inspect
 import signal
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import trio
 
-from nestling._kernel._functions import call
+from nestling._kernel._functions import call, without_partial
 
 T = TypeVar("T")
 
 protected = trio.lowlevel.enable_ki_protection
 
 
-@trio.lowlevel.disable_ki_protection
 async def interruptible(
     function: Callable[..., Awaitable[T]], *args: object, **keywords: object
 ) -> T:
-    """Await ``function(*args, **keywords)``, open to KeyboardInterrupt."""
-    return await call(function, *args, **keywords)
+    """Await ``function(*args, **keywords)``, open to KeyboardInterrupt. For protected code."""
+    begin = call if _is_async(function) else _call_openly
+    return await opened(begin(function, *args, **keywords))
 
 
-@protected
+async def opened(awaitable: Awaitable[T]) -> T:
+    """Await ``awaitable``, open to KeyboardInterrupt. For protected code."""
+    try:
+        return await _open(awaitable)
+    except KeyboardInterrupt:
+        if inspect.iscoroutine(awaitable):
+            # If it has not begun, Python would complain that it was never awaited.
+            awaitable.close()
+        raise
+
+
 async def surely(function: Callable[..., Awaitable[T]], *args: object) -> T:
     """Await ``function(*args)``, open to KeyboardInterrupt, which cannot keep it from beginning.
 
-    For what has to be called once something has started: stop functions.
+    For protected code, and for what has to be called once something has started: stop functions.
+    What a function without ``async`` does before it returns an awaitable is protected, too.
     """
     made = call(function, *args)
     while True:
@@ -62,7 +73,20 @@ async def _open(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
 
-def _waits_to_begin(awaitable: Awaitable[Any]) -> bool:
+@trio.lowlevel.disable_ki_protection
+def _call_openly(
+    function: Callable[..., Awaitable[T]], *args: object, **keywords: object
+) -> Awaitable[T]:
+    return call(function, *args, **keywords)
+
+
+def _is_async(function: Callable[..., object]) -> bool:
+    """Tell whether to call ``function`` runs no code of it, but makes a coroutine."""
+    code = getattr(without_partial(function), "__code__", None)
+    return code is not None and bool(code.co_flags & inspect.CO_COROUTINE)
+
+
+def _waits_to_begin(awaitable: Awaitable[object]) -> bool:
     if not inspect.iscoroutine(awaitable):
         return False
     return inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 
 import trio
 
@@ -183,7 +183,7 @@ class Process:
         self._task = trio.lowlevel.current_task()
         try:
             with self._scope:
-                await self._runnable.run(_WeakCallback(self))
+                await self._runnable.run(_WeakCallback(self).run)
         except BaseException as exception:
             self._error = without_cancelled(exception)
             if not is_error(exception) or forces(exception):
@@ -194,7 +194,6 @@ class Process:
             self._task = None
             del self
 
-    @protected
     async def callback(self) -> None:
         """Be the callback of what is run."""
         if not self._stopping:
@@ -216,10 +215,13 @@ class _WeakCallback:
     def __init__(self, process: Process) -> None:
         self._process = weakref.ref(process)
 
-    def __call__(self) -> Awaitable[None]:
+    @protected
+    async def run(self) -> None:
         process = self._process()
         assert process is not None  # its task keeps it
-        return process.callback()
+        waiting = process.callback()
+        del process
+        await waiting
 
 
 def tasks_around(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:

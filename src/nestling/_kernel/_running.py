@@ -167,7 +167,6 @@ class _AroundBody(Process):
             self._stopping = True
             self._asked.set()
 
-    @protected
     async def callback(self) -> None:
         if self._left:
             return
