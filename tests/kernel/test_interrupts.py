@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
@@ -25,11 +26,13 @@ from nestling import (
     start_stop,
     worker,
 )
+from nestling._kernel import _interrupts
 from nestling._kernel._interrupts import interruptible, surely
 from tests.kernel.recording import Recorder, failure_of, leaves_of, no_task_left, notes_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from types import CodeType, FrameType
 
     from nestling import Callback, Runnable
 
@@ -499,3 +502,40 @@ async def test_what_is_interruptible_is_not_protected() -> None:
 
     await protected()
     assert states == [True, *[False], *[False, False], *[True, False], True]
+
+
+@contextmanager
+def ctrl_c_as_it_begins(code: CodeType) -> Generator[None, None, None]:
+    """Press Ctrl-C in the kernel's last step before a function with that code begins."""
+    here = _interrupts._open.__code__  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        del argument
+        if event == "call" and frame.f_code is here:
+            awaited = frame.f_locals["awaitable"]
+            if getattr(awaited, "cr_code", None) is code:
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGINT)
+
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def test_law_4_ctrl_c_in_the_moment_before_a_stop_function_strikes_when_it_has_begun(
+    record: Recorder,
+) -> None:
+    async def stop() -> None:
+        record("stop")
+        try:
+            await trio.sleep(1)
+        except KeyboardInterrupt:
+            record("ctrl-c")
+            raise
+
+    with ctrl_c_as_it_begins(stop.__code__):
+        result = run_interrupted(start_stop(nothing, stop), nothing)
+    assert result.is_bare
+    assert record.trace == ["stop", "ctrl-c"]
