@@ -425,7 +425,10 @@ def run_once(
         run.cancelled = scope.cancelled_caught
         run.tasks_left = trio.lowlevel.current_statistics().tasks_living - before
 
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    try:
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    except KeyboardInterrupt:
+        raise AssertionError("Ctrl-C struck nothing while it ran") from None
     assert not any(isinstance(error, trio.Cancelled) for error in run.errors)
     return run
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -314,7 +314,10 @@ def run_interrupted(r: Runnable, f: Function, *, at: float | None = None) -> Int
         assert not trio.lowlevel.current_task().child_nurseries
         assert trio.lowlevel.current_statistics().tasks_living == tasks
 
-    trio.run(main, clock=MockClock(autojump_threshold=0))
+    try:
+        trio.run(main, clock=MockClock(autojump_threshold=0))
+    except KeyboardInterrupt:
+        raise AssertionError("Ctrl-C struck nothing while it ran") from None
     return result
 
 
@@ -539,3 +542,27 @@ def test_law_4_ctrl_c_in_the_moment_before_a_stop_function_strikes_when_it_has_b
         result = run_interrupted(start_stop(nothing, stop), nothing)
     assert result.is_bare
     assert record.trace == ["stop", "ctrl-c"]
+
+
+class NoCoroutine:
+    """What can be awaited, but is no coroutine: nobody can tell whether it has begun."""
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._function().__await__()
+
+
+@pytest.mark.parametrize("struck", ["callback", "stop"])
+def test_law_4_ctrl_c_strikes_in_what_is_awaited_and_is_no_coroutine(
+    record: Recorder, struck: str
+) -> None:
+    callback, stop = (
+        striking(record, name) if name == struck else record.does(name)
+        for name in ("callback", "stop")
+    )
+    pair = start_stop(nothing, lambda: NoCoroutine(stop))
+    result = run_interrupted(pair, lambda: NoCoroutine(callback))
+    assert result.is_bare
+    assert [name for name in record.trace if name in {"callback", "stop"}] == ["callback", "stop"]
