@@ -181,8 +181,8 @@ BREAKAGES = [
     Breakage(
         name="what a sync function does before it returns an awaitable is protected from ctrl-c",
         file="_kernel/_interrupts.py",
-        old="    begin = call if _is_async(function) else _call_openly\n",
-        new="    begin = call\n",
+        old="    begin = call if _is_async(function) else _call_openly\n    return",
+        new="    begin = call\n    return",
         noticed_by=("kernel/test_interrupts.py",),
     ),
     Breakage(
@@ -209,8 +209,8 @@ BREAKAGES = [
     Breakage(
         name="ctrl-c in the moment before a resource is left keeps it open",
         file="_kernel/_resource.py",
-        old="await surely(self._manager.__aexit__",
-        new="await interruptible(self._manager.__aexit__",
+        old="surely(self._manager.__aexit__",
+        new="interruptible(self._manager.__aexit__",
         noticed_by=("kernel/test_laws.py",),
     ),
     Breakage(

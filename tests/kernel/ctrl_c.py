@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sys
 from collections import Counter
@@ -42,9 +43,10 @@ class Line:
         """Return the line that ``frame`` has come to."""
         callers: list[tuple[CodeType, int]] = []
         around = frame.f_back
-        while around is not None and Path(frame.f_code.co_filename).name in CALLERS:
+        inner: FrameType = frame
+        while around is not None and Path(inner.f_code.co_filename).name in CALLERS:
             callers.append((around.f_code, around.f_lineno))
-            around = around.f_back if len(callers) < 2 else None
+            inner, around = around, around.f_back
         return cls(frame.f_code, frame.f_lineno, tuple(callers))
 
     def __str__(self) -> str:
@@ -125,3 +127,37 @@ class Sweep:
             if self._runs_of_line[line] <= self._most:
                 for time in sorted({1, times}):
                     yield line, with_ctrl_c(run, line, time)
+
+
+def at_each_call(run: Callable[[], T], *files: str) -> Iterator[tuple[str, T]]:
+    """Call ``run`` with Ctrl-C as each function of those files begins, in turn.
+
+    That is where CPython looks for signals. Yields the function's name, and what ``run`` returns.
+    """
+    for number in itertools.count(1):
+        begun, result = _with_ctrl_c_at_call(run, number, files)
+        if len(begun) < number:
+            return
+        yield begun[-1].f_code.co_name, result
+
+
+def _with_ctrl_c_at_call(
+    run: Callable[[], T], number: int, files: tuple[str, ...]
+) -> tuple[list[FrameType], T]:
+    begun: list[FrameType] = []
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        del argument
+        here = frame.f_code.co_filename.startswith(files) and trio.lowlevel.in_trio_run()
+        # A coroutine that goes on is called as well.
+        if event == "call" and here and frame not in begun:
+            begun.append(frame)
+            if len(begun) == number:
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGINT)
+
+    sys.setprofile(profile)
+    try:
+        return begun, run()
+    finally:
+        sys.setprofile(None)

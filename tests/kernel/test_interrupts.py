@@ -500,11 +500,12 @@ async def test_what_is_interruptible_is_not_protected() -> None:
         states.append(trio.lowlevel.currently_ki_protected())
         await interruptible(function, 1, 2)
         await interruptible(sync, 1, 2)
-        await surely(sync, 1, 2)  # which has to be called: what it returns may wait to begin
+        await surely(function, 1, 2)
+        await surely(sync, 1, 2)
         states.append(trio.lowlevel.currently_ki_protected())
 
     await protected()
-    assert states == [True, *[False], *[False, False], *[True, False], True]
+    assert states == [True, *[False] * 6, True]
 
 
 @contextmanager

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from collections.abc import Callable, Generator
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
 from nestling import (
+    Process,
     Runnable,
     WorkerHandle,
     chain,
@@ -28,12 +31,12 @@ from nestling import (
 from nestling._kernel._events import Stopped
 from nestling._kernel._node import Node, enter_node, leave_node
 from tests.kernel.composing import nothing
+from tests.kernel.ctrl_c import KERNEL, Sweep, at_each_call
 from tests.kernel.recording import Marker, Recorder, failure_of, no_cycles
 
 if TYPE_CHECKING:
     from nestling import Callback
     from nestling._kernel._events import Event, Observer
-    from tests.kernel.ctrl_c import Sweep
 
 groups = pytest.mark.parametrize("combine", [parallel, sequential])
 
@@ -161,7 +164,87 @@ def test_law_4_ctrl_c_at_any_line_keeps_no_stop_from_being_called(
         assert "stop" in trace or "job done" not in trace, line
 
 
+class Plain(AbstractContextManager[None]):
+    """A context manager that is not async."""
+
+    def __init__(self, record: Recorder) -> None:
+        self._record = record
+
+    def __enter__(self) -> None:
+        self._record("entered")
+
+    def __exit__(self, *details: object) -> None:
+        self._record("left")
+
+
+def test_laws_1_and_4_ctrl_c_at_any_call_leaves_no_plain_context_manager_open(
+    record: Recorder,
+) -> None:
+    def run() -> list[str]:
+        record.trace.clear()
+        provider = start_stop(nothing, record.does("stop"))
+        with suppress(KeyboardInterrupt):
+            run_into_ctrl_c(chain(provider, resource(Plain, record)), nothing)
+        return [event for event in record.trace if event != "stop cancelled"]
+
+    for function, trace in at_each_call(run, KERNEL, contextlib.__file__):
+        assert trace in ([], ["stop"], ["entered", "left", "stop"]), function
+
+
+def test_law_4_a_second_ctrl_c_does_not_end_the_wait_for_the_end_of_a_process(
+    record: Recorder,
+) -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            process = Process(nursery, leaf(record.forever("web", last=10)))
+            await process.start()
+            nursery.start_soon(_ctrl_c_at, 2)
+            nursery.start_soon(_ctrl_c_at, 3)
+            try:
+                with trio.move_on_after(1):
+                    await process.stop()
+            finally:
+                record(f"{process.state.value} at {trio.current_time():g}")
+
+    with pytest.RaisesGroup(KeyboardInterrupt, flatten_subgroups=True) as caught:
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert record.trace == ["web", "web cancelled", "web gone", "stopped at 10"]
+    del caught
+
+
+@trio.lowlevel.enable_ki_protection
+async def _ctrl_c_at(when: float) -> None:
+    with trio.CancelScope(shield=True):
+        await trio.sleep_until(when)
+        signal.raise_signal(signal.SIGINT)
+
+
 # Law 6
+
+
+async def test_law_6_no_reference_cycle_keeps_an_error_that_a_context_manager_raises_again() -> (
+    None
+):
+    class Manager(AbstractAsyncContextManager[None]):
+        async def __aexit__(
+            self, kind: object, error: BaseException | None, traceback: object
+        ) -> None:
+            assert error is not None
+            try:
+                raise error
+            finally:
+                del kind, error, traceback
+
+    with no_cycles() as mark:
+
+        async def fails() -> None:
+            marker = mark()
+            await trio.lowlevel.checkpoint()
+            raise OSError(marker.__class__)
+
+        with pytest.raises(OSError, match="Marker") as caught:
+            await resource(Manager).run(fails)
+        del caught
 
 
 def interrupted_members(fails: Callable[[], Any]) -> Runnable:

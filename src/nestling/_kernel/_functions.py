@@ -100,6 +100,8 @@ def _is_plainly_sync(function: Callable[..., object]) -> bool:
     plain = _plain(function)
     if plain is None or inspect.iscoroutinefunction(plain) or _is_marked(function):
         return False
+    if _code(plain).co_flags & inspect.CO_ITERABLE_COROUTINE:
+        return False
     if hasattr(plain, "__wrapped__"):
         return False  # its annotations are those of what it wraps
     returns = _return_annotation(plain)

@@ -55,13 +55,15 @@ async def surely(function: Callable[..., Awaitable[T]], *args: object) -> T:
     """Await ``function(*args)``, open to KeyboardInterrupt, which cannot keep it from beginning.
 
     For protected code, and for what has to be called once something has started: stop functions.
-    What a function without ``async`` does before it returns an awaitable is protected, too.
+    Of what is not a function with ``async`` nobody knows whether it has begun.
     """
-    made = call(function, *args)
+    begin = call if _is_async(function) else _call_openly
+    made = begin(function, *args)
+    del args  # they may be an error whose traceback keeps this frame
     while True:
         try:
             return await _open(made)
-        except KeyboardInterrupt:  # noqa: PERF203  # one that strikes seldom goes round
+        except KeyboardInterrupt:  # noqa: PERF203  # nothing is caught in most rounds
             if not _waits_to_begin(made):
                 raise
             # Pressed again, it strikes here, where it is kept.

@@ -145,24 +145,29 @@ class Process:
     async def _wait_or_cancel(
         self, event: trio.Event, reason: str, *, starts: bool = False
     ) -> None:
-        raised: BaseException | None = None
+        raised: list[BaseException] = []
         try:
             try:
                 await event.wait()
             except BaseException as exception:
-                raised = exception
+                raised.append(exception)
                 self._give_up(f"{reason} for {self._name!r}")
-                with trio.CancelScope(shield=True):
-                    await self._ended.wait()
-            error = settle([("the process", self._error), ("waiting", raised)])
+            while raised and not self._ended.is_set():
+                try:
+                    with trio.CancelScope(shield=True):
+                        await self._ended.wait()
+                except BaseException as interrupt:  # noqa: PERF203  # seldom more than one round
+                    raised.append(interrupt)
+            error = settle([("the process", self._error), *(("waiting", each) for each in raised)])
             if error is not None:
                 raise_again(error)
-            if raised is not None:
-                raise_again(raised)
+            if raised:
+                raise_again(raised[0])
             if starts and not self._ran:
                 raise ExitedBeforeRunningError(f"{self._name!r} ended before it was running")
         finally:
-            raised = error = None
+            raised.clear()
+            error = None
             del self
 
     def _give_up(self, reason: str) -> None:

@@ -11,6 +11,8 @@ from contextlib import (
 )
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
+import trio
+
 from nestling._kernel._checks import describe_value, label_of
 from nestling._kernel._errors import InvalidStateError, NotRunningError
 from nestling._kernel._functions import check_call, is_generator_function, without_partial
@@ -126,7 +128,7 @@ class Resource(Primitive, Generic[T]):
         return _as_async(self._factory(*self._args), self.label)
 
     async def _enter(self, f: Callback) -> None:
-        async with _Interruptible(await interruptible(self._make)) as value:
+        async with await interruptible(self._make) as value:
             self._value = value
             try:
                 await f()
@@ -144,7 +146,9 @@ class _Interruptible(AbstractAsyncContextManager[T]):
         return await interruptible(self._manager.__aenter__)
 
     async def __aexit__(self, *details: object) -> bool | None:
-        return await surely(self._manager.__aexit__, *details)
+        leaving = surely(self._manager.__aexit__, *details)
+        del details  # whoever keeps an error keeps this frame: let it not keep the error in turn
+        return await leaving
 
 
 class _ResourceRelay(Relay):
@@ -159,7 +163,7 @@ def _as_async(
     manager: AbstractAsyncContextManager[T] | AbstractContextManager[T], label: str
 ) -> AbstractAsyncContextManager[T]:
     if isinstance(manager, AbstractAsyncContextManager):
-        return manager
+        return _Interruptible(manager)
     if isinstance(cast("object", manager), AbstractContextManager):
         return _entered(manager)
     made: object = manager
@@ -171,7 +175,9 @@ def _as_async(
     )
 
 
+# What `contextlib` does around the generator is protected; what the manager does is not.
 @asynccontextmanager
+@trio.lowlevel.disable_ki_protection
 async def _entered(manager: AbstractContextManager[T]) -> AsyncGenerator[T, None]:
     with manager as value:
         yield value
