@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import signal
 import socket
+import sqlite3
 import sys
+import threading
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -190,7 +193,9 @@ def test_a_run_that_hangs_after_a_fault_is_found() -> None:
                 await trio.Event().wait()
 
     certificate = certify(lambda: leaf(stubborn), pairs=False, faults=["cancel"], idle=0.1)
-    assert "it hangs" in certificate.failures[0].problems
+    smallest = certificate.failures[0]
+    assert smallest.problems[0].startswith("it hangs: all tasks wait")
+    assert "await trio.Event().wait()" in smallest.stack
 
 
 def test_an_error_that_the_composition_handles_is_its_own_affair() -> None:
@@ -295,3 +300,123 @@ def test_a_composition_that_fails_by_itself_is_told_so() -> None:
     assert certificate.failures[0].problems == (
         "it fails by itself: ProbeError: db fails in start",
     )
+
+
+def test_a_nursery_of_the_user_is_safe() -> None:
+    async def job() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await trio.sleep_forever()
+
+    certify(lambda: named("job", leaf(job))).check()
+
+
+def test_a_run_that_goes_on_for_ever_is_ended() -> None:
+    async def stubborn() -> None:
+        while True:
+            with suppress(BaseException):
+                await trio.sleep(1)
+
+    certificate = certify(lambda: leaf(stubborn), pairs=False)
+    (only,) = certificate.failures
+    assert only.problems[0] == "it does not end: task 'stubborn' goes on and on"
+    assert "await trio.sleep(1)" in only.stack
+
+
+def test_a_thread_that_does_not_end_is_a_hang() -> None:
+    release = threading.Event()
+
+    async def serve() -> None:
+        await trio.to_thread.run_sync(release.wait)
+
+    certificate = certify(lambda: leaf(serve), pairs=False, idle=0.1)
+    release.set()
+    (only,) = certificate.failures
+    assert only.problems[0].startswith("it hangs: ")
+    assert "await trio.to_thread.run_sync(release.wait)" in only.stack
+
+
+def test_what_python_complains_of_belongs_to_the_run_that_has_left_it() -> None:
+    @asynccontextmanager
+    async def database() -> AsyncGenerator[sqlite3.Connection, None]:
+        connection = sqlite3.connect(":memory:")
+        await trio.sleep(1)  # cancelled here, it stays open
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    certificates = [certify(lambda: resource(database), pairs=False) for _ in range(2)]
+    assert str(certificates[0]) == str(certificates[1])
+    if sys.version_info >= (3, 13):  # since when sqlite3 warns
+        (unclosed,) = {failure.problems for failure in certificates[0].failures}
+        assert unclosed == ("law 6: unclosed database in <sqlite3.Connection object>",)
+        assert "cancelled here, it stays open" in certificates[0].failures[0].stack
+
+
+def test_a_real_ctrl_c_comes_out_although_the_faults_are_interrupts() -> None:
+    runs = itertools.count()
+
+    def make() -> Runnable:
+        if next(runs) == 3:
+            strikes.append(3)
+        return leaf(serve)
+
+    async def serve() -> None:
+        if strikes:
+            signal.raise_signal(signal.SIGINT)
+        await trio.sleep_forever()
+
+    strikes: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        certify(make, faults=["interrupt"])
+    assert next(runs) == 4
+
+
+def test_it_does_not_matter_who_sees_to_ctrl_c_outside() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        certify(lambda: leaf(trio.sleep_forever)).check()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_what_is_opened_once_for_all_runs_is_no_leak() -> None:
+    opened: list[socket.socket] = []
+
+    async def serve() -> None:
+        if not opened:
+            opened.append(socket.socket())
+        await trio.sleep_forever()
+
+    try:
+        certify(lambda: leaf(serve), pairs=False).check()
+    finally:
+        opened.pop().close()
+
+
+def test_a_cancellation_that_code_of_the_user_swallows_comes_out_all_the_same() -> None:
+    class Swallows:
+        async def run(self, f: Callback) -> None:
+            with suppress(trio.Cancelled):
+                await f()
+
+    certify(lambda: chain(Swallows(), leaf(trio.sleep_forever)), faults=["cancel"]).check()
+
+
+async def awaited() -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("invariant", "problem"),
+    [
+        (5, "argument 2 of invariants of certify() must be a function, not 5 (int)"),
+        (awaited, "argument 2 of invariants of certify() must not be async, as 'awaited' is"),
+    ],
+)
+def test_an_invariant_that_cannot_be_asked_is_refused(invariant: Any, problem: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        certify(lambda: leaf(trio.sleep_forever), invariants=[none_is_open, invariant])
+    assert str(caught.value) == problem

@@ -104,11 +104,13 @@ def first_error(
 
     ``errors`` says of each by whom it was raised, in order of precedence. What holds nothing but
     cancellation does not count, and neither does what was there before: the same object, or a group
-    of nothing else.
+    of nothing else. The cancellation in a group is left out of it: who has caught the group may
+    have taken it out of the scope where that belongs (law 8).
     """
     found: list[tuple[str, BaseException]] = []
     seen: set[int] = set()
-    for source, error in errors:
+    for source, raised in errors:
+        error = without_cancelled(raised)
         if error is not None:
             own = _own_leaves(error)
             if not own <= seen:

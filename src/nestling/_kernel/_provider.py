@@ -38,6 +38,7 @@ from nestling._kernel._outcome import (
     first_error,
     forces,
     is_error,
+    is_same,
     note_suppressed,
     raise_again,
     set_cause,
@@ -254,9 +255,9 @@ class Provider:
                 ]
             )
             if error is not None:
-                followed = self._failed_first and error is callback and is_error(failure)
+                followed = self._failed_first and is_same(error, callback) and is_error(failure)
                 if followed and failure is not None and set_cause(error, failure):
-                    others = [pair for pair in others if pair[1] is not failure]
+                    others = [pair for pair in others if not is_same(pair[1], failure)]
                 note_suppressed(error, others)
                 suppress(other for _, other in others)
                 raise_again(error)

@@ -169,10 +169,9 @@ def certify(
     _had(make)  # a target that is none is told before it is tried
     logging.disable()  # what the composition says of each fault
     kinds: list[FaultKind] = [kind for kind in FAULT_KINDS if not faults or kind in faults]
-    try:
-        certificate = certify_runnable(make, faults=kinds, limit=limit, pairs=pairs, seed=seed)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    certificate = _had(
+        lambda: certify_runnable(make, faults=kinds, limit=limit, pairs=pairs, seed=seed)
+    )
     click.echo(str(certificate))
     sys.exit(0 if certificate.is_safe else FAILED)
 

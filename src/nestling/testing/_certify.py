@@ -9,8 +9,12 @@ The schedule is the same each time, so that a run is the same up to its first fa
 
 from __future__ import annotations
 
+import gc
+import inspect
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import attrs
 import trio
@@ -21,8 +25,18 @@ from nestling._kernel._functions import check_arity, check_async
 from nestling._kernel._outcome import summary
 from nestling.testing._certificate import Certificate, Failure
 from nestling.testing._faults import FAULT_KINDS, Fault, FaultKind, Point
-from nestling.testing._faulty_run import Body, FaultyRun, Invariant, Make, short_body
+from nestling.testing._faulty_run import (
+    LEFT_OPEN,
+    Body,
+    FaultyRun,
+    Invariant,
+    Make,
+    short_body,
+)
 from nestling.testing._progress import Progress
+from nestling.testing._steps import MOST_STEPS
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 Faults = tuple[Fault, ...]
 
@@ -79,16 +93,19 @@ def certify(
     kinds = tuple(faults)
     for kind in kinds:
         check_choice(kind, "each of faults of certify()", FAULT_KINDS)
+    asked = tuple(invariants)
+    for number, invariant in enumerate(asked, 1):
+        _check_invariant(invariant, f"argument {number} of invariants of certify()")
     check_seconds(idle, "idle of certify()")
     if limit is not None and limit < 0:
         raise ValueError(f"limit of certify() must be at least 0, or None, not {limit!r}")
     if _inside_trio():
         raise InvalidStateError("certify() starts trio by itself: call it from a plain function")
-    examination = _Examination(make, kinds, tuple(invariants), body, seed, idle)
+    examination = _Examination(make, kinds, asked, body, seed, idle)
     return examination.certificate(limit, pairs=pairs)
 
 
-@attrs.frozen
+@attrs.define
 class _Examination:
     make: Make
     kinds: tuple[FaultKind, ...]
@@ -96,15 +113,19 @@ class _Examination:
     body: Body
     seed: int
     idle: float
+    _most_steps: int = attrs.field(default=MOST_STEPS, init=False)
 
     def certificate(self, limit: int | None, *, pairs: bool) -> Certificate:
         alone = self.run(())
+        if alone.problems and all(each.startswith(LEFT_OPEN) for each in alone.problems):
+            alone = self.run(())  # what is opened once for all runs is no leak
         if alone.raised is not None:
             alone.problems.append(f"it fails by itself: {summary(alone.raised)}")
         if alone.problems:
             return Certificate(1, (_failure(alone),), seed=self.seed)
+        self._most_steps = 10_000 + 100 * len(alone.points)
         singles = [(fault,) for fault in self._faults(alone.points)]
-        with Progress() as progress:
+        with Progress() as progress, _garbage_of_runs_only():
             chosen, after = singles[:limit], list[Faults]()
             failures = self._try(chosen, progress, lambda run: after.extend(self._pairs(run)))
             left_out = len(singles) - len(chosen)
@@ -117,7 +138,7 @@ class _Examination:
         return Certificate(points, failures, len(after) - len(some), self.seed)
 
     def run(self, faults: Faults, *, wants_stack: bool = False) -> FaultyRun:
-        run = FaultyRun(faults, self.seed, self.idle, wants_stack)
+        run = FaultyRun(faults, self.seed, self.idle, self._most_steps, wants_stack)
         run.run(self.make, self.body, self.invariants)
         return run
 
@@ -135,11 +156,10 @@ class _Examination:
             progress.done()
             if run.problems:
                 # Only the smallest is told with its stack, which takes time to find.
-                failures.append(self.failure(faults) if not failures else _failure(run))
+                if not failures:
+                    run.stack = run.stack or self.run(faults, wants_stack=True).stack
+                failures.append(_failure(run))
         return tuple(failures)
-
-    def failure(self, faults: Faults) -> Failure:
-        return _failure(self.run(faults, wants_stack=True))
 
     def _faults(self, points: Iterable[Point]) -> Iterator[Fault]:
         for point in points:
@@ -154,8 +174,32 @@ class _Examination:
                 yield (first, second)
 
 
+@contextmanager
+def _garbage_of_runs_only() -> Generator[None, None, None]:
+    """Let each run look for garbage, but only for that of its own: it takes no time then."""
+    gc.collect()
+    gc.freeze()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
+
+
+def _check_invariant(invariant: object, argument: str) -> None:
+    if not callable(invariant):
+        raise TypeError(f"{argument} must be a function, not {describe_value(invariant)}")
+    if inspect.iscoroutinefunction(invariant):
+        raise TypeError(f"{argument} must not be async, as {describe_value(invariant)} is")
+
+
 def _failure(run: FaultyRun) -> Failure:
-    return Failure(run.faults, run.where, tuple(dict.fromkeys(run.problems)), run.stack)
+    # Addresses are others in each run, and a certificate is the same twice.
+    problems = dict.fromkeys(_ADDRESS.sub("", problem) for problem in run.problems)
+    return Failure(run.faults, run.where, tuple(problems), run.stack)
 
 
 def _some(pairs: list[Faults], room: int | None, seed: int) -> list[Faults]:

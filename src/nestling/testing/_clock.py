@@ -29,7 +29,11 @@ class JumpingClock(trio.abc.Clock):
     """Time that passes only where all wait for it. Made for one run.
 
     Args:
-        idle: real seconds to wait for the network where nothing else is left to wait for.
+        idle: real seconds to wait for the network and for threads, where nothing else is left.
+
+    Attributes:
+        hung: why the run has to end, if so.
+        waits_for_threads: worker threads have been at work when it was last idle.
     """
 
     def __init__(self, idle: float = MOST_SECONDS_IDLE) -> None:
@@ -37,13 +41,16 @@ class JumpingClock(trio.abc.Clock):
         self._polls = 0
         self._idle = idle
         self._idle_since = math.inf
-        self.hung: bool = False
+        self.hung = ""
+        self.waits_for_threads = False
 
     def start_clock(self) -> None:
         """Begin at zero."""
 
     def current_time(self) -> float:
-        """Return the time."""
+        """Return the time; in trio's own loop, raise if all has to end."""
+        if self.hung and not _in_a_task():
+            raise HangError(self.hung)
         return self._now
 
     def stepped(self) -> None:
@@ -56,17 +63,31 @@ class JumpingClock(trio.abc.Clock):
         self._polls += 1
         if self._polls <= POLLS and deadline > self._now:
             return 0
-        if trio.to_thread.current_default_thread_limiter().borrowed_tokens:
-            return 0.01
+        threads = trio.to_thread.current_default_thread_limiter().borrowed_tokens
+        self.waits_for_threads = threads > 0
+        if self.waits_for_threads:
+            return self._wait_for_news()
         if deadline < math.inf:
             self._now = max(self._now, deadline)
             return 0
-        return self._wait_for_network()
+        return self._wait_for_news()
 
-    def _wait_for_network(self) -> float:
+    def give_up(self, problem: str) -> None:
+        """Let the run end now, since it has a ``problem``."""
+        self.hung = self.hung or problem
+
+    def _wait_for_news(self) -> float:
         if self._idle_since == math.inf:
             self._idle_since = time.monotonic()
         if time.monotonic() - self._idle_since > self._idle:
-            self.hung = True
-            raise HangError("all tasks wait, and nothing is left that could wake one")
+            self.give_up("it hangs: all tasks wait, and nothing is left that could wake one")
+            raise HangError(self.hung)
         return min(0.01, self._idle)
+
+
+def _in_a_task() -> bool:
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True

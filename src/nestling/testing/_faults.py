@@ -14,9 +14,9 @@ fault          how it strikes, and where
 
 from __future__ import annotations
 
-import signal
 import threading
 import traceback
+from collections.abc import Callable
 from types import FrameType
 from typing import Literal, get_args
 
@@ -92,15 +92,22 @@ def _gets_signals() -> bool:
 
 
 def strike(
-    kind: FaultKind, task: trio.lowlevel.Task, scope: trio.CancelScope, number: int
+    kind: FaultKind,
+    task: trio.lowlevel.Task,
+    scope: trio.CancelScope,
+    signalled: Callable[[], object],
+    number: int,
 ) -> BaseException | None:
-    """Let a fault strike before the next step of ``task``. Returns what is raised, if known."""
+    """Let a fault strike before the next step of ``task``. Returns what is raised, if known.
+
+    ``signalled`` does what a signal does.
+    """
     if kind == "cancel":
         scope.cancel(CANCELLED)
         return None
     if not may_raise(task):
         if kind == "interrupt":
-            signal.raise_signal(signal.SIGINT)
+            signalled()
         return None
     error: BaseException = KeyboardInterrupt()
     if kind == "error":
@@ -119,7 +126,12 @@ def is_cancelled_by_fault(task: trio.lowlevel.Task) -> bool:
 
 def waits_in_own_code(task: trio.lowlevel.Task) -> bool:
     """Tell whether a task waits in code of the composition, and not of the kernel."""
-    return next_step_of(task) is not None and _waiting(task) is not None
+    return next_step_of(task) is not None and is_in_own_code(task)
+
+
+def is_in_own_code(task: trio.lowlevel.Task) -> bool:
+    """Tell whether it is code of the composition that has called what a task waits in."""
+    return _waiting(task) is not None
 
 
 def may_raise(task: trio.lowlevel.Task) -> bool:
@@ -138,7 +150,7 @@ def stack_of(task: trio.lowlevel.Task) -> str:
     """Return the stack of a task: what is not of the kernel or of trio, if there is such."""
     frames = list(task.iter_await_frames())
     own = [(frame, line) for frame, line in frames if _is_own_frame(frame)]
-    return "".join(traceback.StackSummary.extract(iter(own or frames)).format())
+    return "".join(traceback.StackSummary.extract(iter(own or frames[-1:])).format())
 
 
 def _is_own_frame(frame: FrameType) -> bool:

@@ -7,8 +7,9 @@ import inspect
 import sys
 import traceback
 import warnings
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -17,13 +18,15 @@ import trio
 
 from nestling._kernel._events import Event, Running, Starting, Stopped, Stopping
 from nestling._kernel._foreign import accept
-from nestling._kernel._outcome import forces, is_error, summary
+from nestling._kernel._outcome import forces, summary
 from nestling._kernel._runnable import Runnable
 from nestling.testing._clock import MOST_SECONDS_IDLE, JumpingClock
 from nestling.testing._faults import (
+    CANCELLED,
     Fault,
     Point,
     is_cancelled_by_fault,
+    is_in_own_code,
     path_of,
     point_at,
     stack_of,
@@ -32,8 +35,9 @@ from nestling.testing._faults import (
 )
 from nestling.testing._places import dependents
 from nestling.testing._record import record
-from nestling.testing._steps import Steps
-from nestling.testing._told import told_by
+from nestling.testing._signals import Signals, default_ctrl_c
+from nestling.testing._steps import MOST_STEPS, Steps
+from nestling.testing._told import clear_frames, told_by
 from nestling.testing._trace import Trace
 from nestling.testing._trio_internals import scheduled_by
 
@@ -43,6 +47,14 @@ if sys.version_info < (3, 11):
 Make = Callable[[], Runnable]
 Body = Callable[[], Awaitable[object]]
 Invariant = Callable[[], object] | Callable[[Trace], object]
+
+MOST_TASKS = 5
+"""Of how many tasks of a run that does not end the place is told."""
+
+_LEFT_TO_THREADS: list[trio.lowlevel.Task] = []
+"""Tasks of runs that have hung, which threads still know: dropped later, they would complain."""
+
+LEFT_OPEN = "law 6: file descriptors left open"
 
 _OPEN_FILES = Path("/proc/self/fd")
 _ALLOWED: dict[type[Event], tuple[type[Event] | None, ...]] = {
@@ -74,6 +86,7 @@ class FaultyRun:
     faults: tuple[Fault, ...]
     seed: int
     idle: float = MOST_SECONDS_IDLE
+    most_steps: int = MOST_STEPS
     wants_stack: bool = False
     points: list[Point] = attrs.field(factory=list[Point])
     struck: int = 0
@@ -86,64 +99,76 @@ class FaultyRun:
     _injected: list[BaseException | None] = attrs.field(factory=list[BaseException | None])
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _dependents: dict[str, frozenset[str]] = attrs.field(factory=dict[str, frozenset[str]])
+    _signals: Signals = attrs.field(factory=Signals)
     _active: bool = False
+    _body_cancelled: bool = False
 
     def run(self, make: Make, body: Body, invariants: Sequence[Invariant]) -> None:
         """Run what ``make`` makes, and check the laws and the invariants."""
         with self._watching_resources():
             self._run(make, body)
+            # What the frames of an error keep is not to be taken for kept by the composition.
+            for error in (self.raised, self.late, *self._injected):
+                clear_frames(error)
         self._check_laws()
         for invariant in invariants:
             self._check(invariant)
 
     def _run(self, make: Make, body: Body) -> None:
         clock = JumpingClock(self.idle)
-        steps = Steps(clock, self._before_step)
+        steps = Steps(clock, self._before_step, self.most_steps)
+        composed = accept(make(), "what make of certify() has returned")
+        self._dependents = dependents(composed)
+        try:
+            with scheduled_by(self.seed), default_ctrl_c():
+                trio.run(self._main, composed, body, clock, clock=clock, instruments=[steps])
+        except KeyboardInterrupt as late:
+            self.late = late
+        except BaseException as problem:
+            self.problems.append(clock.hung or f"came out: {summary(problem)}")
+        if clock.hung:
+            self.stack += _where_it_waits(steps.tasks)
+            if clock.waits_for_threads:
+                _LEFT_TO_THREADS.extend(steps.tasks)
+            steps.tasks.clear()
+            self._signals.leave()
+            self._scope = trio.CancelScope()  # the one that was used keeps the tasks
+            _drop_tasks()
+        if steps.problem is not None:
+            raise steps.problem
+        if self._signals.real:
+            raise KeyboardInterrupt  # no fault: somebody wants all of it to end
 
-        async def main() -> None:
-            trio.lowlevel.current_task().name = "main"
-            before = trio.lowlevel.current_statistics().tasks_living
-            with record() as self.trace, self._scope:
-                self._active = True  # not in the steps in which trio comes up, or goes
-                try:
-                    await composed.run(body)
-                except BaseException as raised:
-                    if not is_error(raised):
-                        raise
+    async def _main(self, composed: Runnable, body: Body, clock: JumpingClock) -> None:
+        trio.lowlevel.current_task().name = "main"
+        before = trio.lowlevel.current_statistics().tasks_living
+        with record() as self.trace, self._signals:
+            try:
+                # What comes out of the scope counts: inside, it may hold its Cancelled.
+                with self._scope:
+                    self._active = True  # not in the steps in which trio comes up, or goes
+                    try:
+                        await composed.run(partial(self._run_body, body))
+                    finally:
+                        self._active = False
+            except BaseException as raised:
+                if not clock.hung:  # else it is dropped, which counts for nothing
                     self.raised = raised
-                finally:
-                    self._active = False
             try:
                 # A signal in the last step is not to come out later than here.
                 await trio.lowlevel.checkpoint()
             except KeyboardInterrupt as late:
                 self.late = late
-            left = trio.lowlevel.current_statistics().tasks_living - before
-            if left:
-                self.problems.append(f"law 6: {left} tasks are left")
+        left = trio.lowlevel.current_statistics().tasks_living - before
+        if left:
+            self.problems.append(f"law 6: {left} tasks are left")
 
-        composed = accept(make(), "what make of certify() has returned")
-        self._dependents = dependents(composed)
+    async def _run_body(self, body: Body) -> None:
         try:
-            with scheduled_by(self.seed):
-                trio.run(main, clock=clock, instruments=[steps])
-        except KeyboardInterrupt as late:
-            self.late = late
-        except BaseException as problem:
-            self.problems.append("it hangs" if clock.hung else f"came out: {summary(problem)}")
-        if clock.hung:
-            self._scope = trio.CancelScope()  # the one that was used keeps the tasks
-            _drop_tasks()
-        if steps.problem is not None:
-            raise steps.problem
-        self._raise_foreign_interrupt()
-
-    def _raise_foreign_interrupt(self) -> None:
-        """Let a Ctrl-C come out that is no fault: somebody wants all of it to end."""
-        injected = any(fault.kind == "interrupt" for fault in self.faults[: self.struck])
-        for raised in (self.raised, self.late):
-            if isinstance(raised, KeyboardInterrupt) and not injected:
-                raise raised
+            await body()
+        except trio.Cancelled as cancelled:
+            self._body_cancelled = cancelled.reason == CANCELLED
+            raise
 
     def _before_step(self, step: int, task: trio.lowlevel.Task) -> None:
         if not self._active:
@@ -162,7 +187,8 @@ class FaultyRun:
         if self.wants_stack:
             self.stack = stack_of(task)
         self.struck += 1
-        self._injected.append(strike(fault.kind, task, self._scope, self.struck))
+        signalled = self._signals.inject
+        self._injected.append(strike(fault.kind, task, self._scope, signalled, self.struck))
 
     # The laws -------------------------------------------------------------------------------------
 
@@ -220,6 +246,9 @@ class FaultyRun:
         )
         if signals and not forced:
             self.problems.append("law 4: Ctrl-C is lost")
+        swallowed = self._body_cancelled and self.raised is None and self.late is None
+        if swallowed and not self._scope.cancelled_caught:
+            self.problems.append("law 8: a Cancelled is swallowed")
         if _holds_cancelled(self.raised):
             self.problems.append("law 8: a Cancelled came out of its scope")
 
@@ -241,12 +270,12 @@ class FaultyRun:
             warnings.simplefilter("always", ResourceWarning)
             warnings.filterwarnings("always", message=".*was never awaited")
             yield
-            if _open_files() > before:
-                gc.collect()
+            gc.collect()
+            gc.freeze()  # what is left is looked at no more
         for warning in caught:
             self.problems.append(f"law 6: {warning.message}")
         if (left := _open_files() - before) > 0:
-            self.problems.append(f"law 6: file descriptors left open: {left}")
+            self.problems.append(f"{LEFT_OPEN}: {left}")
 
 
 def _say_nothing(unraisable: object) -> None:
@@ -254,9 +283,19 @@ def _say_nothing(unraisable: object) -> None:
 
 
 def _drop_tasks() -> None:
-    """Drop the tasks of a run that trio has given up: they complain of that, one by one."""
+    """Drop the tasks of a run that trio has given up: they complain of that, one by one.
+
+    Inside of a trio run: there what swallows its `GeneratorExit`, and waits once more, is given up.
+    Outside, where trio's functions raise at once, it would go round and round.
+    """
+
+    async def drop() -> None:
+        gc.collect()
+
     hook, sys.unraisablehook = sys.unraisablehook, _say_nothing
     try:
+        with suppress(Exception):  # their scopes are left behind in this task
+            trio.run(drop)
         gc.collect()
     finally:
         sys.unraisablehook = hook
@@ -293,3 +332,8 @@ def _holds_cancelled(error: BaseException | None) -> bool:
         group = cast("BaseExceptionGroup[BaseException]", error)
         return group.subgroup(trio.Cancelled) is not None
     return isinstance(error, trio.Cancelled)
+
+
+def _where_it_waits(tasks: Iterable[trio.lowlevel.Task]) -> str:
+    waiting = [task for task in tasks if is_in_own_code(task)]
+    return "".join(f"task {task.name!r} is at:\n{stack_of(task)}" for task in waiting[:MOST_TASKS])
