@@ -9,6 +9,13 @@ NODE = "_kernel/_node.py"
 
 BREAKAGES = [
     Breakage(
+        name="a cancellation comes out in a group, out of the scope that it belongs to",
+        file="_kernel/_outcome.py",
+        old="        error = without_cancelled(raised)\n",
+        new="        error = raised\n",
+        noticed_by=("kernel/test_outcome.py",),
+    ),
+    Breakage(
         name="KeyboardInterrupt counts as an ordinary error",
         file=OUTCOME,
         old="return error is not None and not isinstance(error, Exception)",

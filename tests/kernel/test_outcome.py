@@ -54,6 +54,15 @@ async def test_law_3_cancelled_never_hides_an_error_in_its_group() -> None:
     assert str(rest) == "shutdown (1 sub-exception)"
 
 
+async def test_law_8_the_error_that_comes_out_of_a_provider_holds_no_cancellation() -> None:
+    error = OSError()
+    mixed = BaseExceptionGroup("shutdown", [await a_cancellation(), error])
+    chosen, others = first_error([("the callback", mixed), ("the leaf", error)])
+    assert chosen is not None
+    assert leaves_of(chosen) == [error]
+    assert others == []
+
+
 def test_without_cancelled_an_error_is_itself() -> None:
     error = OSError()
     assert without_cancelled(error) is error

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
-from nestling import chain, nop, parallel, sequential, timeouts
+from nestling import chain, leaf, nop, parallel, sequential, timeouts
 from nestling.testing import Body, Probe, certify, model, play
 from nestling.testing.strategies import ProbeInterrupt
 
@@ -97,3 +98,14 @@ def test_ctrl_c_is_not_lost_where_it_comes_together_with_a_cancellation(kind: Ki
         lambda: parallel(Probe("a", kind=kind, ignore=1), Probe("b", kind=kind)),
         faults=["cancel", "interrupt"],
     ).check()
+
+
+def test_a_cancellation_of_the_kernel_does_not_come_out_in_a_group_with_ctrl_c() -> None:
+    """A second Ctrl-C, while a provider ends that has caught the first in a nursery of its own."""
+
+    async def job() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await trio.sleep_forever()
+
+    certify(lambda: leaf(job), faults=["interrupt"]).check()
