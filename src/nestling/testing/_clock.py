@@ -41,8 +41,8 @@ class JumpingClock(trio.abc.Clock):
         self._polls = 0
         self._idle = idle
         self._idle_since = math.inf
-        self.hung = ""
-        self.waits_for_threads = False
+        self.hung: str = ""
+        self.waits_for_threads: bool = False
 
     def start_clock(self) -> None:
         """Begin at zero."""
