@@ -99,7 +99,7 @@ def certify(
     check_seconds(idle, "idle of certify()")
     if limit is not None and limit < 0:
         raise ValueError(f"limit of certify() must be at least 0, or None, not {limit!r}")
-    if _inside_trio():
+    if trio.lowlevel.in_trio_run():
         raise InvalidStateError("certify() starts trio by itself: call it from a plain function")
     examination = _Examination(make, kinds, asked, body, seed, idle)
     return examination.certificate(limit, pairs=pairs)
@@ -207,11 +207,3 @@ def _some(pairs: list[Faults], room: int | None, seed: int) -> list[Faults]:
     if room is None or room >= len(pairs):
         return pairs
     return sorted(random.Random(seed).sample(pairs, room))
-
-
-def _inside_trio() -> bool:
-    try:
-        trio.lowlevel.current_task()
-    except RuntimeError:
-        return False
-    return True

@@ -49,7 +49,7 @@ class JumpingClock(trio.abc.Clock):
 
     def current_time(self) -> float:
         """Return the time; in trio's own loop, raise if all has to end."""
-        if self.hung and not _in_a_task():
+        if self.hung and not trio.lowlevel.in_trio_task():
             raise HangError(self.hung)
         return self._now
 
@@ -83,11 +83,3 @@ class JumpingClock(trio.abc.Clock):
             self.give_up("it hangs: all tasks wait, and nothing is left that could wake one")
             raise HangError(self.hung)
         return min(0.01, self._idle)
-
-
-def _in_a_task() -> bool:
-    try:
-        trio.lowlevel.current_task()
-    except RuntimeError:
-        return False
-    return True
