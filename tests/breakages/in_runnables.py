@@ -181,14 +181,17 @@ BREAKAGES = [
     Breakage(
         name="what a sync function does before it returns an awaitable is protected from ctrl-c",
         file="_kernel/_interrupts.py",
-        old="    begin = call if _is_async(function) else _call_openly\n    return",
-        new="    begin = call\n    return",
+        old=(
+            "    begin = call if _is_async(function) else _call_openly\n"
+            "    made = begin(function, *args, **keywords)\n"
+        ),
+        new="    made = call(function, *args, **keywords)\n",
         noticed_by=("kernel/test_interrupts.py",),
     ),
     Breakage(
         name="a coroutine that ctrl-c keeps from beginning is not closed",
         file="_kernel/_interrupts.py",
-        old="            awaitable.close()\n",
+        old="            made.close()\n",
         new="            pass\n",
         noticed_by=("kernel/test_laws.py",),
     ),

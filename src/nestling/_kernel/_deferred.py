@@ -10,7 +10,7 @@ import trio
 from nestling._kernel._checks import describe_value, label_of
 from nestling._kernel._foreign import accept
 from nestling._kernel._functions import check_arity
-from nestling._kernel._interrupts import interruptible, opened, protected
+from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._node import Callback
 from nestling._kernel._runnable import Composed, Runnable
 
@@ -53,7 +53,8 @@ class Deferred(Composed):
         await trio.lowlevel.checkpoint_if_cancelled()
         made = await interruptible(self._make)
         if inspect.isawaitable(made):
-            made = await opened(made)
+            awaitable = made
+            made = await interruptible(lambda: awaitable)
         await accept(made, f"what deferred({self.label!r}) has built").run(f)
 
     async def _make(self) -> Runnable | Awaitable[Runnable]:

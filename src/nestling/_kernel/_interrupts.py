@@ -37,17 +37,13 @@ async def interruptible(
 ) -> T:
     """Await ``function(*args, **keywords)``, open to KeyboardInterrupt. For protected code."""
     begin = call if _is_async(function) else _call_openly
-    return await opened(begin(function, *args, **keywords))
-
-
-async def opened(awaitable: Awaitable[T]) -> T:
-    """Await ``awaitable``, open to KeyboardInterrupt. For protected code."""
+    made = begin(function, *args, **keywords)
     try:
-        return await _open(awaitable)
+        return await _open(made)
     except KeyboardInterrupt:
-        if inspect.iscoroutine(awaitable):
+        if inspect.iscoroutine(made):
             # If it has not begun, Python would complain that it was never awaited.
-            awaitable.close()
+            made.close()
         raise
 
 
