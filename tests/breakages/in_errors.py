@@ -74,8 +74,8 @@ BREAKAGES = [
     Breakage(
         name="a node tells that it runs only when its callback is over",
         file=NODE,
-        old=("        node.running()\n        try:\n            await interruptible(f)\n"),
-        new=("        try:\n            await interruptible(f)\n            node.running()\n"),
+        old=("    node.running()\n    try:\n        await called_back(f)\n"),
+        new=("    try:\n        await called_back(f)\n        node.running()\n"),
         noticed_by=("kernel/test_node.py",),
     ),
     Breakage(

@@ -14,9 +14,9 @@ BREAKAGES = [
         file=START_STOP,
         old=(
             "            await trio.lowlevel.checkpoint_if_cancelled()\n"
-            "            await interruptible(f)\n"
+            "            await called_back(f)\n"
         ),
-        new="            await interruptible(f)\n",
+        new="            await called_back(f)\n",
         noticed_by=("kernel/test_start_stop.py",),
     ),
     Breakage(

@@ -9,7 +9,7 @@ from functools import partial
 import trio
 
 from nestling._kernel._foreign import accept_all
-from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._interrupts import called_back, protected
 from nestling._kernel._node import Callback, claim, settle
 from nestling._kernel._nop import nop
 from nestling._kernel._outcome import error_among, raise_again
@@ -107,7 +107,7 @@ async def _call_back(f: Callback) -> None:
         return
     token = _callbacks.set((task, depth + 1))
     try:
-        await interruptible(f)
+        await called_back(f)
     finally:
         _callbacks.reset(token)
 
@@ -117,7 +117,7 @@ async def _in_child_task(run: Callback) -> None:
     outcome: BaseException | None = None
     interrupt: BaseException | None = None
 
-    @protected
+    @trio.lowlevel.enable_ki_protection
     async def child() -> None:
         nonlocal outcome
         try:

@@ -21,15 +21,33 @@ from __future__ import annotations
 import inspect
 import signal
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from types import CodeType
+from typing import Any, TypeVar
 
 import trio
 
 from nestling._kernel._functions import call, without_partial
 
 T = TypeVar("T")
+F = TypeVar("F", bound="Callable[..., Any]")
 
-protected = trio.lowlevel.enable_ki_protection
+_OWN: dict[int, CodeType] = {}
+
+
+def protected(function: F) -> F:
+    """Protect ``function`` from KeyboardInterrupt, and what it calls, but for what is opened.
+
+    Not for a function that is made in another one: each would be remembered.
+    """
+    marked = trio.lowlevel.enable_ki_protection(function)
+    _OWN[id(marked.__code__)] = marked.__code__
+    return marked
+
+
+def called_back(f: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+    """Call a callback, which may be of the kernel: then it protects itself, and needs no frames."""
+    code = getattr(without_partial(f), "__code__", None)
+    return f() if id(code) in _OWN else interruptible(f)
 
 
 async def interruptible(

@@ -24,13 +24,14 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar, Token
+from functools import partial
 from typing import cast
 
 import attrs
 import trio
 
 from nestling._kernel._events import Event, Observer, Running, Starting, Stopped, Stopping
-from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._interrupts import called_back, protected
 from nestling._kernel._outcome import (
     Signature,
     add_signature,
@@ -234,25 +235,10 @@ async def run_in(
     passing: list[BaseException] = []
     outer = _current.get()
 
-    @protected
-    async def callback() -> None:
-        token = _current.set(outer)
-        node.running()
-        try:
-            await interruptible(f)
-        except BaseException as exception:
-            passing.append(exception)
-            node.stopping(exception)
-            raise
-        else:
-            node.stopping()
-        finally:
-            _current.reset(token)
-
     token = _current.set(node)
     node.starting()
     try:
-        await run(callback)
+        await run(partial(_call_back, node, outer, passing, f))
     except BaseException as exception:
         own = not any(is_same(exception, other) for other in passing)
         node.stopped(exception if own else None)
@@ -264,6 +250,24 @@ async def run_in(
     finally:
         _current.reset(token)
         passing.clear()
+
+
+@protected
+async def _call_back(
+    node: Node, outer: Node | None, passing: list[BaseException], f: Callback
+) -> None:
+    token = _current.set(outer)
+    node.running()
+    try:
+        await called_back(f)
+    except BaseException as exception:
+        passing.append(exception)
+        node.stopping(exception)
+        raise
+    else:
+        node.stopping()
+    finally:
+        _current.reset(token)
 
 
 def _is_signed(exception: BaseException) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._interrupts import called_back, protected
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback, claim
 from nestling._kernel._runnable import Composed, Runnable
@@ -27,7 +27,7 @@ class Nop(Composed):
     async def run(self, f: Callback, /) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         claim()
-        await interruptible(f)
+        await called_back(f)
 
     def plan(self) -> Plan:
         return Plan(label=self.kind, kind=self.kind, is_node=False)

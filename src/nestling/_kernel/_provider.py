@@ -31,7 +31,7 @@ from typing import Literal
 import trio
 
 from nestling._kernel._errors import ExitedBeforeRunningError, UnexpectedReturnError
-from nestling._kernel._interrupts import interruptible, protected, surely
+from nestling._kernel._interrupts import called_back, protected, surely
 from nestling._kernel._node import Callback, Node, current_node, suppress
 from nestling._kernel._outcome import (
     error_among,
@@ -197,7 +197,7 @@ class Provider:
                 await trio.lowlevel.checkpoint_if_cancelled()
             if self._ready and not (self._settled is not None and self._ended_by_itself):
                 with self._callback_scope:
-                    await interruptible(f)
+                    await called_back(f)
         except BaseException as exception:
             return exception
         return None

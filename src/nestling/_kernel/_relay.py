@@ -28,7 +28,7 @@ from functools import partial
 
 import trio
 
-from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._interrupts import called_back, protected
 from nestling._kernel._node import Callback, settle
 from nestling._kernel._outcome import (
     error_among,
@@ -130,7 +130,7 @@ class Relay:
         self.scope.shield = True
         try:
             with self._callback_scope:
-                await interruptible(f)
+                await called_back(f)
         except BaseException as exception:
             self._over(exception)
             raise

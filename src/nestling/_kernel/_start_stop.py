@@ -9,7 +9,7 @@ import trio
 
 from nestling._kernel._checks import label_of
 from nestling._kernel._functions import check_async
-from nestling._kernel._interrupts import interruptible, surely
+from nestling._kernel._interrupts import called_back, interruptible, surely
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback, settle
 from nestling._kernel._outcome import forces, raise_again
@@ -55,7 +55,7 @@ class _StartStop(Primitive):
         try:
             # A cancellation during the start-up is remembered: no dependent is started any more.
             await trio.lowlevel.checkpoint_if_cancelled()
-            await interruptible(f)
+            await called_back(f)
         except BaseException as exception:
             callback = exception
         with trio.CancelScope() as scope:

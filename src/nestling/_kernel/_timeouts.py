@@ -29,7 +29,7 @@ from nestling._kernel._checks import check_seconds
 from nestling._kernel._errors import StartTimeoutError, StopTimeoutError
 from nestling._kernel._events import Event
 from nestling._kernel._foreign import accept
-from nestling._kernel._interrupts import interruptible, protected
+from nestling._kernel._interrupts import called_back, protected
 from nestling._kernel._node import (
     Callback,
     child_node,
@@ -164,7 +164,7 @@ class _Timed:
         token = enter_node(self._parent)
         around = _around.set(self.outer)
         try:
-            await interruptible(f)
+            await called_back(f)
         except BaseException as exception:
             self._callback_error = exception
             raise

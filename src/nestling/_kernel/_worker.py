@@ -159,7 +159,7 @@ class WorkerHandle:
         self._children += 1
         child = f"{self._label}{suffix}"
 
-        @protected
+        @trio.lowlevel.enable_ki_protection
         async def run() -> None:
             try:
                 await interruptible(fn, *args)
