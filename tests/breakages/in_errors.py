@@ -81,8 +81,8 @@ BREAKAGES = [
     Breakage(
         name="a node does not tell what ended its callback",
         file=NODE,
-        old="            node.stopping(exception)\n",
-        new="            node.stopping()\n",
+        old="        node.stopping(exception)\n",
+        new="        node.stopping()\n",
         noticed_by=("kernel/test_node.py",),
     ),
     Breakage(
@@ -102,8 +102,8 @@ BREAKAGES = [
     Breakage(
         name="the callback runs inside of the node",
         file=NODE,
-        old="        token = _current.set(outer)\n",
-        new="        token = _current.set(node)\n",
+        old="    token = _current.set(outer)\n",
+        new="    token = _current.set(node)\n",
         noticed_by=("kernel/test_node.py",),
     ),
     Breakage(
