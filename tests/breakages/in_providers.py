@@ -8,6 +8,7 @@ PROVIDER = "_kernel/_provider.py"
 RELAY = "_kernel/_relay.py"
 FOREIGN = "_kernel/_foreign.py"
 RESOURCE = "_kernel/_resource.py"
+VALUED = "_kernel/_valued.py"
 
 BREAKAGES = [
     Breakage(
@@ -321,7 +322,7 @@ BREAKAGES = [
     ),
     Breakage(
         name="a resource may run twice at the same time",
-        file=RESOURCE,
+        file=VALUED,
         old="        self._runs = True\n",
         new="",
         noticed_by=("kernel/test_resource.py",),
@@ -329,9 +330,16 @@ BREAKAGES = [
     Breakage(
         name="the value of a resource is kept after the run",
         file=RESOURCE,
-        old="                self._value = _NOTHING\n",
+        old="                self.forget()\n",
         new="                pass\n",
         noticed_by=("kernel/test_resource.py",),
+    ),
+    Breakage(
+        name="the value of a replacement is kept after the run",
+        file=VALUED,
+        old="                self._lender = None\n",
+        new="                pass\n",
+        noticed_by=("testing/test_override.py",),
     ),
     Breakage(
         name="an error of leaving a resource hides that of the callback",

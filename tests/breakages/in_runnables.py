@@ -71,8 +71,8 @@ BREAKAGES = [
     ),
     Breakage(
         name="the value of a service is kept after the run",
-        file=SERVICE,
-        old=("            self._runs = False\n            self._value = _NOTHING\n"),
+        file="_kernel/_valued.py",
+        old=("            self._runs = False\n            self.forget()\n"),
         new="            self._runs = False\n",
         noticed_by=("kernel/test_service.py",),
     ),
@@ -86,7 +86,7 @@ BREAKAGES = [
     Breakage(
         name="a service may run twice at the same time in a group",
         file=SERVICE,
-        old=("            with self._only_run():\n                await self._serve(member.ready)"),
+        old=("            with self.only_run():\n                await self._serve(member.ready)"),
         new="            await self._serve(member.ready)",
         noticed_by=("kernel/test_service.py",),
     ),
@@ -181,11 +181,8 @@ BREAKAGES = [
     Breakage(
         name="what a sync function does before it returns an awaitable is protected from ctrl-c",
         file="_kernel/_interrupts.py",
-        old=(
-            "    begin = call if _is_async(function) else _call_openly\n"
-            "    made = begin(function, *args, **keywords)\n"
-        ),
-        new="    made = call(function, *args, **keywords)\n",
+        old="    calling = call if _is_async(function) else _call_openly\n",
+        new="    calling = call\n",
         noticed_by=("kernel/test_interrupts.py",),
     ),
     Breakage(

@@ -282,7 +282,15 @@ def test_a_progress_bar_is_shown_on_a_terminal_and_nowhere_else(
         ({"make": lambda: 5}, r"what make of certify\(\) has returned must be a runnable"),
         ({"make": shop, "faults": ["crash"]}, r"each of faults of certify\(\) must be one of"),
         ({"make": shop, "body": one_argument}, r"body of certify\(\) is called with no argument"),
-        ({"make": shop, "limit": -1}, r"limit of certify\(\) must be at least 0, or None, not -1"),
+        ({"make": shop, "faults": "cancel"}, r"faults of certify\(\) must be a list or a tuple"),
+        ({"make": shop, "faults": ()}, r"faults of certify\(\) must name at least one of cancel"),
+        ({"make": shop, "invariants": len}, r"invariants of certify\(\) must be a list or a tup"),
+        ({"make": shop, "limit": 0}, r"limit of certify\(\) must be at least 1, not 0"),
+        ({"make": shop, "limit": "5"}, r"limit of certify\(\) must be an integer, not '5'"),
+        ({"make": shop, "limit": True}, r"limit of certify\(\) must be an integer, not True"),
+        ({"make": shop, "pairs": 1}, r"pairs of certify\(\) must be True or False, not 1"),
+        ({"make": shop, "seed": "x"}, r"seed of certify\(\) must be an integer, not 'x'"),
+        ({"make": shop, "idle": -1}, r"idle of certify\(\) must be zero or more seconds, not -1"),
     ],
 )
 def test_bad_input_is_refused(arguments: dict[str, Any], problem: str) -> None:
@@ -412,8 +420,8 @@ async def awaited() -> bool:
 @pytest.mark.parametrize(
     ("invariant", "problem"),
     [
-        (5, "argument 2 of invariants of certify() must be a function, not 5 (int)"),
-        (awaited, "argument 2 of invariants of certify() must not be async, as 'awaited' is"),
+        (5, "invariant 2 of certify() must be a function, not 5 (int)"),
+        (awaited, "invariant 2 of certify() must not be async, as 'awaited' is"),
     ],
 )
 def test_an_invariant_that_cannot_be_asked_is_refused(invariant: Any, problem: str) -> None:

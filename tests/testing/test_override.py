@@ -1,18 +1,28 @@
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
 import trio
+import trio.testing
 
 from nestling import (
+    Callback,
+    InvalidStateError,
+    NotRunningError,
+    Runnable,
     chain,
     deferred,
     leaf,
     named,
     nop,
     parallel,
+    resource,
+    running,
     sequential,
+    service,
     timeouts,
 )
 from nestling._kernel._foreign import accept
@@ -105,3 +115,94 @@ def test_what_is_no_runnable_and_no_name_is_refused() -> None:
 def test_what_is_deferred_can_be_replaced_as_a_whole() -> None:
     later = named("later", deferred(lambda: nop()))  # noqa: PLW0108
     assert repr(override(later, {"later": Probe("later")})) == "Probe('later')"
+
+
+@asynccontextmanager
+async def give(value: str) -> AsyncGenerator[str, None]:
+    yield value
+
+
+async def offer(value: str, *, task_status: trio.TaskStatus[str]) -> None:
+    task_status.started(value)
+    await trio.sleep_forever()
+
+
+class Fake:
+    """A runnable of another library, with a value."""
+
+    value = "fake"
+
+    async def run(self, f: Callback) -> None:
+        await f()
+
+
+@pytest.mark.parametrize(
+    "fake",
+    [
+        resource(give, "fake"),
+        service(offer, "fake"),
+        timeouts(named("other", resource(give, "fake")), stop=3),
+        Fake(),
+    ],
+    ids=["resource", "service", "wrapped", "foreign"],
+)
+@pytest.mark.parametrize("kind", ["resource", "service"])
+async def test_who_uses_the_value_of_what_is_replaced_gets_that_of_the_fake(
+    kind: str, fake: Runnable
+) -> None:
+    seen: list[str] = []
+    db = resource(give, "real") if kind == "resource" else service(offer, "real")
+
+    async def use() -> None:
+        seen.append(db.value)
+
+    def shop() -> Runnable:
+        return chain(named("db", timeouts(db, start=3)), named("http", leaf(use)))
+
+    async with running(override(override(shop(), {"http": nop()}), {"db": fake})):
+        assert db.value == "fake"
+    with pytest.raises(NotRunningError):
+        _ = db.value
+    await override(shop(), {"db": fake}).run(trio.testing.wait_all_tasks_blocked)
+    await shop().run(trio.testing.wait_all_tasks_blocked)
+    assert seen == ["fake", "real"]
+
+
+async def test_what_stands_in_for_a_value_can_be_replaced_in_turn() -> None:
+    db = resource(give, "real")
+    once = override(named("shop", chain(named("db", db), nop())), {"db": resource(give, "fake")})
+    async with running(override(once, {"shop/db": resource(give, "another")})):
+        assert db.value == "another"
+
+
+async def test_a_replaced_resource_has_one_value_at_a_time_as_any() -> None:
+    db = resource(give, "real")
+    fake = override(named("db", db), {"db": resource(give, "fake")})
+    async with running(db):
+        with pytest.raises(InvalidStateError, match="it is running, and has only one value"):
+            await fake.run(trio.lowlevel.checkpoint)
+        assert db.value == "real"
+    async with running(fake):
+        with pytest.raises(InvalidStateError, match="it is running, and has only one value"):
+            await db.run(trio.lowlevel.checkpoint)
+        assert db.value == "fake"
+
+
+async def test_a_fake_without_a_value_leaves_none() -> None:
+    db = resource(give, "real")
+    async with running(override(named("db", db), {"db": nop()})):
+        with pytest.raises(NotRunningError, match="resource 'give' has no value"):
+            _ = db.value
+
+
+def test_replacements_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(ValueError, match="'db' and 'shop/db' are the same node, 'shop/db'"):
+        override(SHOP, {"db": nop(), "shop/db": Probe("db")})
+    with pytest.raises(ValueError, match="of 'http': it is a part of 'shop', which is replaced"):
+        override(SHOP, {"shop": nop(), "http": nop()})
+
+
+def test_nodes_of_one_path_cannot_be_told_apart() -> None:
+    double = named("shop", parallel(named("x", nop()), named("x", nop())))
+    with pytest.raises(UnknownNodeError, match="several of the same path, 'shop/x'; give each"):
+        override(double, {"x": nop()})

@@ -81,6 +81,12 @@ def test_the_clock_may_be_another() -> None:
 def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match=r"n of schedules\(\) must be at least 1, not 0"):
         schedules(0)
+    with pytest.raises(TypeError, match=r"n of schedules\(\) must be an integer, not '3'"):
+        schedules(cast("Any", "3"))
+    with pytest.raises(TypeError, match=r"seed of schedules\(\) must be an integer, not None"):
+        schedules(1, seed=cast("Any", None))
+    with pytest.raises(TypeError, match=r"clock of schedules\(\) must be a function that makes"):
+        schedules(1, clock=cast("Any", 5))
     with pytest.raises(TypeError, match=r"what schedules\(\) decorates must be an async function"):
         schedules(1)(cast("Any", print))
 

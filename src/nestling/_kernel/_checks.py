@@ -43,6 +43,15 @@ def check_seconds(value: object, argument: str) -> float:
     return seconds
 
 
+def check_integer(value: object, argument: str, *, least: int | None = None) -> int:
+    """Return ``value`` as an integer that is not less than ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{argument} must be an integer, not {describe_value(value)}")
+    if least is not None and value < least:
+        raise ValueError(f"{argument} must be at least {least}, not {value}")
+    return value
+
+
 def check_name(value: object, argument: str) -> str:
     """Return ``value`` as a node's name: a string, not empty, without a slash."""
     if not isinstance(value, str):

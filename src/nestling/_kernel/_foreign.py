@@ -117,6 +117,11 @@ class Foreign(Primitive):
     def label(self) -> str:
         return self._label
 
+    @property
+    def owner(self) -> object | None:
+        """The object whose ``run`` this is."""
+        return getattr(self._run, "__self__", None)
+
     async def run_here(self, f: Callback) -> None:
         title = where(self.kind, self.label)
         await Relay(title).run(_Guard(title, self._run).run, f)

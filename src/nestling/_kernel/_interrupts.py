@@ -54,8 +54,7 @@ async def interruptible(
     function: Callable[..., Awaitable[T]], *args: object, **keywords: object
 ) -> T:
     """Await ``function(*args, **keywords)``, open to KeyboardInterrupt. For protected code."""
-    begin = call if _is_async(function) else _call_openly
-    made = begin(function, *args, **keywords)
+    made = _begin(function, *args, **keywords)
     try:
         return await _open(made)
     except KeyboardInterrupt:
@@ -71,8 +70,7 @@ async def surely(function: Callable[..., Awaitable[T]], *args: object) -> T:
     For protected code, and for what has to be called once something has started: stop functions.
     Of what is not a function with ``async`` nobody knows whether it has begun.
     """
-    begin = call if _is_async(function) else _call_openly
-    made = begin(function, *args)
+    made = _begin(function, *args)
     del args  # they may be an error whose traceback keeps this frame
     while True:
         try:
@@ -87,6 +85,13 @@ async def surely(function: Callable[..., Awaitable[T]], *args: object) -> T:
 @trio.lowlevel.disable_ki_protection
 async def _open(awaitable: Awaitable[T]) -> T:
     return await awaitable
+
+
+def _begin(
+    function: Callable[..., Awaitable[T]], *args: object, **keywords: object
+) -> Awaitable[T]:
+    calling = call if _is_async(function) else _call_openly
+    return calling(function, *args, **keywords)
 
 
 @trio.lowlevel.disable_ki_protection

@@ -9,19 +9,18 @@ from contextlib import (
     AbstractContextManager,
     asynccontextmanager,
 )
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import trio
 
 from nestling._kernel._checks import describe_value, label_of
-from nestling._kernel._errors import InvalidStateError, NotRunningError
 from nestling._kernel._functions import check_call, is_generator_function, without_partial
 from nestling._kernel._interrupts import interruptible, surely
 from nestling._kernel._node import Callback
 from nestling._kernel._outcome import has_cause
 from nestling._kernel._provider import where
 from nestling._kernel._relay import Relay
-from nestling._kernel._runnable import Primitive
+from nestling._kernel._valued import Valued
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     Arguments = TypeVarTuple("Arguments")
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-_NOTHING = object()
 
 
 def resource(
@@ -81,7 +77,7 @@ def resource(
     return Resource(factory, args)
 
 
-class Resource(Primitive, Generic[T]):
+class Resource(Valued[T]):
     """A context manager as a runnable; made by `resource`."""
 
     kind = "resource"
@@ -91,49 +87,28 @@ class Resource(Primitive, Generic[T]):
         factory: Callable[..., AbstractAsyncContextManager[T] | AbstractContextManager[T]],
         args: tuple[object, ...],
     ) -> None:
+        super().__init__()
         self._factory = factory
         self._args = args
-        self._runs = False
-        self._value: object = _NOTHING
 
     @property
     def label(self) -> str:
         return label_of(self._factory)
 
-    @property
-    def value(self) -> T:
-        """What the context manager gave, while it is entered.
-
-        Raises:
-            NotRunningError: the resource is not running.
-        """
-        if self._value is _NOTHING:
-            raise NotRunningError(f"resource {self.label!r} has no value: it is not running")
-        return cast("T", self._value)
-
     async def run_here(self, f: Callback) -> None:
-        title = where(self.kind, self.label)
-        if self._runs:
-            raise InvalidStateError(
-                f"cannot run {title}: it is running, and has only one value; "
-                f"make another resource for another run"
-            )
-        self._runs = True
-        try:
-            await _ResourceRelay(title).run(self._enter, f)
-        finally:
-            self._runs = False
+        with self.only_run():
+            await _ResourceRelay(where(self.kind, self.label)).run(self._enter, f)
 
     async def _make(self) -> AbstractAsyncContextManager[T]:
         return _as_async(self._factory(*self._args), self.label)
 
     async def _enter(self, f: Callback) -> None:
         async with await interruptible(self._make) as value:
-            self._value = value
+            self.hold(value)
             try:
                 await f()
             finally:
-                self._value = _NOTHING
+                self.forget()
 
 
 class _Interruptible(AbstractAsyncContextManager[T]):

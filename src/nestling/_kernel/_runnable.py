@@ -99,6 +99,29 @@ class Composed(ABC):
         return f"{self.kind}({inner or self.label or ''})"
 
 
+@attrs.frozen(repr=False, eq=False)
+class Wrapper(Composed):
+    """One that changes how another one runs, and is invisible itself."""
+
+    inner: Composed
+    kind: str
+
+    @property
+    def label(self) -> str | None:
+        return self.inner.label
+
+    @property
+    def is_named(self) -> bool:
+        return self.inner.is_named
+
+    @property
+    def parts(self) -> tuple[Composed, ...]:
+        return (self.inner,)
+
+    def describe(self) -> Description:
+        return self.inner.describe()
+
+
 class Primitive(Composed):
     """One that runs functions and no other runnable; so it is a node of the run tree."""
 

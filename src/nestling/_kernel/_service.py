@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nestling._kernel._checks import check_choice, label_of
-from nestling._kernel._errors import InvalidStateError, NotRunningError
 from nestling._kernel._functions import check_async, check_call
 from nestling._kernel._interrupts import interruptible, protected
 from nestling._kernel._member import Member, Plan
 from nestling._kernel._node import Callback
-from nestling._kernel._provider import OnReturn, Provider, where
-from nestling._kernel._runnable import Primitive
-
-_NOTHING = object()
+from nestling._kernel._provider import OnReturn, Provider
+from nestling._kernel._valued import Valued
 
 
 def service(
@@ -48,7 +44,7 @@ def service(
     return Service(async_fn, args, on_return)
 
 
-class Service(Primitive):
+class Service(Valued[Any]):
     """A function with a ``task_status`` as a runnable; made by `service`."""
 
     kind = "service"
@@ -59,33 +55,21 @@ class Service(Primitive):
         args: tuple[object, ...],
         on_return: OnReturn,
     ) -> None:
+        super().__init__()
         self._async_fn = async_fn
         self._args = args
         self._on_return: OnReturn = on_return
-        self._runs = False
-        self._value: object = _NOTHING
 
     @property
     def label(self) -> str:
         return label_of(self._async_fn)
-
-    @property
-    def value(self) -> Any:
-        """What the function passed to ``task_status.started()``, while it runs.
-
-        Raises:
-            NotRunningError: the service is not running.
-        """
-        if self._value is _NOTHING:
-            raise NotRunningError(f"service {self.label!r} has no value: it is not running")
-        return self._value
 
     async def run_here(self, f: Callback) -> None:
         async def provide() -> None:
             await self._serve(provider.ready)
 
         provider = Provider(provide, self.kind, self.label, on_return=self._on_return)
-        with self._only_run():
+        with self.only_run():
             await provider.run(f)
 
     def plan(self) -> Plan:
@@ -94,7 +78,7 @@ class Service(Primitive):
             return super().plan()
 
         async def foreground(member: Member) -> None:
-            with self._only_run():
+            with self.only_run():
                 await self._serve(member.ready)
 
         return Plan(
@@ -104,23 +88,9 @@ class Service(Primitive):
             on_return=self._on_return,
         )
 
-    @contextmanager
-    def _only_run(self) -> Generator[None, None, None]:
-        if self._runs:
-            raise InvalidStateError(
-                f"cannot run {where(self.kind, self.label)}: it is running, and has only one "
-                f"value; make another service for another run"
-            )
-        self._runs = True
-        try:
-            yield
-        finally:
-            self._runs = False
-            self._value = _NOTHING
-
     async def _serve(self, ready: Callable[[], None]) -> None:
         def started(value: object) -> None:
-            self._value = value
+            self.hold(value)
             ready()
 
         status = _Status(started)
@@ -129,7 +99,7 @@ class Service(Primitive):
         finally:
             status.over = True
             if self._on_return != "stay":
-                self._value = _NOTHING
+                self.forget()
 
 
 class _Status:

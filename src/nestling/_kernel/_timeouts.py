@@ -41,7 +41,7 @@ from nestling._kernel._node import (
 )
 from nestling._kernel._outcome import is_same, raise_again
 from nestling._kernel._relay import Relay, Run
-from nestling._kernel._runnable import Composed, Description, Runnable
+from nestling._kernel._runnable import Runnable, Wrapper
 from nestling._kernel._tree import RunTree
 
 
@@ -74,38 +74,21 @@ def timeouts(
 
 
 @attrs.frozen(repr=False, eq=False)
-class Timeouts(Composed):
-    _inner: Composed
-    kind: str
+class Timeouts(Wrapper):
     start: float
     stop: float
     grace: float
 
-    @property
-    def label(self) -> str | None:
-        return self._inner.label
-
-    @property
-    def is_named(self) -> bool:
-        return self._inner.is_named
-
-    @property
-    def parts(self) -> tuple[Composed, ...]:
-        return (self._inner,)
-
     def with_parts(self, *parts: Runnable) -> Runnable:
         return timeouts(*parts, start=self.start, stop=self.stop, grace=self.grace)
 
-    def describe(self) -> Description:
-        return self._inner.describe()
-
     @protected
     async def run(self, f: Callback, /) -> None:
-        await _Timed(self).run(self._inner.run, f)
+        await _Timed(self).run(self.inner.run, f)
 
     def __repr__(self) -> str:
         bounds = f"start={self.start:g}, stop={self.stop:g}, grace={self.grace:g}"
-        return f"timeouts({self._inner!r}, {bounds})"
+        return f"timeouts({self.inner!r}, {bounds})"
 
 
 class _Timed:

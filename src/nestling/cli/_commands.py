@@ -150,7 +150,7 @@ def tree(target: str, format_: str) -> None:
     help="What to try, several times for several; by default all of it.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=0), help="How many runs at the most; by default all."
+    "--limit", type=click.IntRange(min=1), help="How many runs at the most; by default all."
 )
 @click.option("--pairs/--no-pairs", default=True, help="Try a second fault after the first.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the schedule.")

@@ -16,41 +16,28 @@ Fixtures are set up once, for all runs. Each run has a clock of its own, which j
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import attrs
 import pytest
 
-from nestling._kernel._checks import check_choice, check_seconds, describe_value
-from nestling._kernel._functions import call, check_async
+from nestling._kernel._checks import describe_value
+from nestling._kernel._functions import call
 from nestling._kernel._node import Callback
 from nestling._kernel._outcome import forces, note_suppressed, raise_again, without_cancelled
 from nestling._kernel._runnable import Composed, Runnable
 from nestling.testing._certificate import Certificate, Failure
-from nestling.testing._certify import certify
-from nestling.testing._clock import MOST_SECONDS_IDLE
-from nestling.testing._faults import FAULT_KINDS, Fault, FaultKind
-from nestling.testing._faulty_run import Body, FaultyRun, Invariant, short_body
+from nestling.testing._certify import examine
+from nestling.testing._faults import Fault
+from nestling.testing._faulty_run import Body, FaultyRun
+from nestling.testing._options import Options, checked_options
 from nestling.testing._trace import Trace
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 # The marker ---------------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class Options:
-    """The arguments of the marker: those of `certify`."""
-
-    faults: tuple[FaultKind, ...] = FAULT_KINDS
-    invariants: tuple[Invariant, ...] = ()
-    limit: int | None = None
-    pairs: bool = True
-    seed: int = 0
-    body: Body | None = None
-    idle: float = MOST_SECONDS_IDLE
 
 
 def read_options(marker: pytest.Mark, *, is_async: bool) -> Options:
@@ -61,50 +48,9 @@ def read_options(marker: pytest.Mark, *, is_async: bool) -> Options:
     """
     if marker.args:
         raise TypeError(f"it takes keywords only, not {describe_value(marker.args[0])}")
-    known = [field.name for field in attrs.fields(Options)]
-    for name in marker.kwargs:
-        if name not in known:
-            raise TypeError(f"it takes {', '.join(known)}, not {name!r}")
-    given: dict[str, Any] = dict(marker.kwargs)
-    for name in ("faults", "invariants"):
-        if name in given:
-            given[name] = _tuple(given[name], name)
-    options = Options(**given)
-    _check(options, is_async=is_async)
-    return options
-
-
-def _tuple(value: object, name: str) -> tuple[object, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be a list or a tuple, not {describe_value(value)}")
-    return tuple(cast("Iterable[object]", value))
-
-
-def _check(options: Options, *, is_async: bool) -> None:
-    for kind in options.faults:
-        check_choice(kind, "each of faults", FAULT_KINDS)
-    for invariant in options.invariants:
-        if not callable(invariant):
-            raise TypeError(
-                f"each of invariants must be a function, not {describe_value(invariant)}"
-            )
-    if options.limit is not None:
-        _check_integer(options.limit, "limit")
-        if options.limit < 1:
-            raise ValueError(f"limit must be at least 1, or None, not {options.limit}")
-    _check_integer(options.seed, "seed")
-    check_seconds(options.idle, "idle")
-    if not isinstance(cast("object", options.pairs), bool):
-        raise TypeError(f"pairs must be True or False, not {describe_value(options.pairs)}")
-    if options.body is not None:
-        check_async(options.body, "body")
-        if is_async:
-            raise TypeError("body is for what a test returns: an async test is its own body")
-
-
-def _check_integer(value: object, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, not {describe_value(value)}")
+    if is_async and "body" in marker.kwargs:
+        raise TypeError("body is for what a test returns: an async test is its own body")
+    return checked_options(marker.kwargs)
 
 
 # The test -----------------------------------------------------------------------------------------
@@ -137,15 +83,9 @@ class Subject:
         if alone.raised is not None:
             raise_again(alone.raised)
         own = (self.assertions_of_the_test,) if self.is_async else ()
-        return certify(
-            self.make,
-            faults=self.options.faults,
-            invariants=(*self.options.invariants, *own),
-            limit=self.options.limit,
-            body=self._body,
-            pairs=self.options.pairs,
-            seed=self.options.seed,
-            idle=self.options.idle,
+        invariants = (*self.options.invariants, *own)
+        return examine(
+            self.make, attrs.evolve(self.options, invariants=invariants, body=self._body)
         )
 
     def run_again(self, failure: Failure) -> None:
@@ -187,7 +127,7 @@ class Subject:
     def _body(self) -> Body:
         if self.is_async:
             return _nothing
-        return self.options.body or short_body
+        return self.options.body
 
     def _run(self, faults: tuple[Fault, ...]) -> FaultyRun:
         run = FaultyRun(faults, self.options.seed, idle=self.options.idle)

@@ -11,8 +11,9 @@ import attrs
 import pytest
 
 from _nestling_pytest_plugin import CERTIFY, LEAK_CHECK, LEFT_OUT, POINTS
-from nestling.pytest_plugin._certified import Options, Subject, read_options
+from nestling.pytest_plugin._certified import Subject, read_options
 from nestling.pytest_plugin._leaks import Watch
+from nestling.testing._options import Options
 from nestling.testing._trace import Trace
 
 Wrapper = Generator[None, object, object]
@@ -129,21 +130,28 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     if not isinstance(item, pytest.Function):
         _refuse(item, "it is for test functions")
+    problem = ""
     try:
         is_async = inspect.iscoroutinefunction(item.obj)
         state_of(item).options = read_options(marker, is_async=is_async)
-    except (TypeError, ValueError) as problem:
-        _refuse(item, str(problem))
+    except (TypeError, ValueError) as error:
+        problem = str(error)
+    if problem:  # told outside of the `except`, or pytest would tell both
+        _refuse(item, problem)
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
-) -> None:
+) -> Wrapper:
     """Refuse async fixtures of tests that are repeated: each trio run would need its own."""
     item: object = request.node
-    if not isinstance(item, pytest.Function) or state_of(item).options is None:
-        return
+    if isinstance(item, pytest.Function) and state_of(item).options is not None:
+        _refuse_async_fixture(item, fixturedef)
+    return (yield)
+
+
+def _refuse_async_fixture(item: pytest.Item, fixturedef: pytest.FixtureDef[object]) -> None:
     if not _is_async_fixture(fixturedef.func):
         return
     problem = (
@@ -161,6 +169,7 @@ def pytest_fixture_setup(
 def _certifying(item: pytest.Function, state: State) -> Wrapper:
     __tracebackhide__ = True
     state.test = item.obj
+    item.obj = _not_called  # which is async: pytest-trio refuses what it runs and is not
     try:
         result = yield
     finally:
@@ -168,6 +177,10 @@ def _certifying(item: pytest.Function, state: State) -> Wrapper:
     if not state.is_certified:
         _refuse(item, "another plugin has run the test, once")
     return result
+
+
+async def _not_called() -> None:
+    """Stand in the place of a marked test, which is certified instead."""
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -10,7 +10,6 @@ The schedule is the same each time, so that a run is the same up to its first fa
 from __future__ import annotations
 
 import gc
-import inspect
 import random
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -19,9 +18,9 @@ from contextlib import contextmanager
 import attrs
 import trio
 
-from nestling._kernel._checks import check_choice, check_seconds, describe_value
+from nestling._kernel._checks import describe_value
 from nestling._kernel._errors import InvalidStateError
-from nestling._kernel._functions import check_arity, check_async
+from nestling._kernel._functions import check_arity
 from nestling._kernel._outcome import summary
 from nestling.testing._certificate import Certificate, Failure
 from nestling.testing._faults import FAULT_KINDS, Fault, FaultKind, Point
@@ -33,6 +32,7 @@ from nestling.testing._faulty_run import (
     Make,
     short_body,
 )
+from nestling.testing._options import Options, checked_options
 from nestling.testing._progress import Progress
 from nestling.testing._steps import MOST_STEPS
 
@@ -80,7 +80,7 @@ def certify(
             certify(make_shop, invariants=[lambda: not open_connections]).check()
 
     Raises:
-        TypeError: ``make`` is not a function that returns a runnable.
+        TypeError, ValueError: an argument is wrong.
         InvalidStateError: it is called inside of a trio run.
     """
     if not callable(make):
@@ -89,57 +89,59 @@ def certify(
             f"not {describe_value(make)}"
         )
     check_arity(make, "make of certify()", 0)
-    check_async(body, "body of certify()")
-    kinds = tuple(faults)
-    for kind in kinds:
-        check_choice(kind, "each of faults of certify()", FAULT_KINDS)
-    asked = tuple(invariants)
-    for number, invariant in enumerate(asked, 1):
-        _check_invariant(invariant, f"argument {number} of invariants of certify()")
-    check_seconds(idle, "idle of certify()")
-    if limit is not None and limit < 0:
-        raise ValueError(f"limit of certify() must be at least 0, or None, not {limit!r}")
+    given = {
+        "faults": faults,
+        "invariants": invariants,
+        "limit": limit,
+        "body": body,
+        "pairs": pairs,
+        "seed": seed,
+        "idle": idle,
+    }
+    options = checked_options(given, " of certify()")
     if trio.lowlevel.in_trio_run():
         raise InvalidStateError("certify() starts trio by itself: call it from a plain function")
-    examination = _Examination(make, kinds, asked, body, seed, idle)
-    return examination.certificate(limit, pairs=pairs)
+    return examine(make, options)
+
+
+def examine(make: Make, options: Options) -> Certificate:
+    """Do what `certify` does, all arguments being right."""
+    return _Examination(make, options).certificate()
 
 
 @attrs.define
 class _Examination:
     make: Make
-    kinds: tuple[FaultKind, ...]
-    invariants: Sequence[Invariant]
-    body: Body
-    seed: int
-    idle: float
+    options: Options
     _most_steps: int = attrs.field(default=MOST_STEPS, init=False)
 
-    def certificate(self, limit: int | None, *, pairs: bool) -> Certificate:
+    def certificate(self) -> Certificate:
+        seed, limit = self.options.seed, self.options.limit
         alone = self.run(())
         if alone.problems and all(each.startswith(LEFT_OPEN) for each in alone.problems):
             alone = self.run(())  # what is opened once for all runs is no leak
         if alone.raised is not None:
             alone.problems.append(f"it fails by itself: {summary(alone.raised)}")
         if alone.problems:
-            return Certificate(1, (_failure(alone),), seed=self.seed)
+            return Certificate(1, (_failure(alone),), seed=seed)
         self._most_steps = 10_000 + 100 * len(alone.points)
         singles = [(fault,) for fault in self._faults(alone.points)]
         with Progress() as progress, _garbage_of_runs_only():
             chosen, after = singles[:limit], list[Faults]()
             failures = self._try(chosen, progress, lambda run: after.extend(self._pairs(run)))
             left_out = len(singles) - len(chosen)
-            if failures or left_out or not pairs:
-                return Certificate(len(chosen), failures, left_out, self.seed)
+            if failures or left_out or not self.options.pairs:
+                return Certificate(len(chosen), failures, left_out, seed)
             room = None if limit is None else limit - len(chosen)
-            some = _some(after, room, self.seed)
+            some = _some(after, room, seed)
             failures = self._try(some, progress)
         points = len(chosen) + len(some)
-        return Certificate(points, failures, len(after) - len(some), self.seed)
+        return Certificate(points, failures, len(after) - len(some), seed)
 
     def run(self, faults: Faults, *, wants_stack: bool = False) -> FaultyRun:
-        run = FaultyRun(faults, self.seed, self.idle, self._most_steps, wants_stack)
-        run.run(self.make, self.body, self.invariants)
+        options = self.options
+        run = FaultyRun(faults, options.seed, options.idle, self._most_steps, wants_stack)
+        run.run(self.make, options.body, options.invariants)
         return run
 
     def _try(
@@ -163,7 +165,7 @@ class _Examination:
 
     def _faults(self, points: Iterable[Point]) -> Iterator[Fault]:
         for point in points:
-            for kind in self.kinds:
+            for kind in self.options.faults:
                 if kind in point.kinds:
                     yield Fault(point.step, kind)
 
@@ -187,13 +189,6 @@ def _garbage_of_runs_only() -> Generator[None, None, None]:
         gc.unfreeze()
         if was_enabled:
             gc.enable()
-
-
-def _check_invariant(invariant: object, argument: str) -> None:
-    if not callable(invariant):
-        raise TypeError(f"{argument} must be a function, not {describe_value(invariant)}")
-    if inspect.iscoroutinefunction(invariant):
-        raise TypeError(f"{argument} must not be async, as {describe_value(invariant)} is")
 
 
 def _failure(run: FaultyRun) -> Failure:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from inspect import getattr_static
+from typing import Any
 
 import attrs
 
 from nestling._kernel._checks import describe_value
 from nestling._kernel._errors import NestlingError
-from nestling._kernel._foreign import accept
+from nestling._kernel._foreign import Foreign, accept
+from nestling._kernel._interrupts import protected
 from nestling._kernel._named import named
-from nestling._kernel._runnable import Composed, Runnable
+from nestling._kernel._node import Callback
+from nestling._kernel._runnable import Composed, Runnable, Wrapper
+from nestling._kernel._valued import Valued
 from nestling.testing._places import Place, paths_of
 
 
@@ -29,6 +34,9 @@ def override(r: Runnable, replacements: Mapping[str, Runnable]) -> Runnable:
         r: the composition; it stays as it is.
         replacements: by the name of a node, or its path. The node keeps its name.
 
+    Where a `resource` or a `service` is replaced by what has a ``value``, too, that is the value
+    of both while the copy runs: who uses ``db.value`` uses the fake's.
+
     What is built only when it runs, by `deferred` or inside of a runnable of another library,
     cannot be looked into; as a whole it can be replaced.
 
@@ -40,6 +48,7 @@ def override(r: Runnable, replacements: Mapping[str, Runnable]) -> Runnable:
     Raises:
         UnknownNodeError: there is no such node; or there are several, which only their paths tell
             apart.
+        ValueError: two replacements contradict each other.
         TypeError: ``r`` or a replacement is not a runnable.
     """
     composed = accept(r, "r of override()")
@@ -47,8 +56,8 @@ def override(r: Runnable, replacements: Mapping[str, Runnable]) -> Runnable:
         key: accept(value, f"replacement {key!r} of override()")
         for key, value in replacements.items()
     }
-    by_path = {_find(key, paths_of(composed)): replacement for key, replacement in wanted.items()}
-    return _Copy(by_path).of(composed, Place())
+    keys = _keys_by_path(wanted, paths_of(composed))
+    return _Copy({path: wanted[key] for path, key in keys.items()}).of(composed, Place())
 
 
 @attrs.frozen
@@ -58,13 +67,75 @@ class _Copy:
     def of(self, r: Composed, around: Place) -> Runnable:
         place = around.of(r)
         if place.path != around.path and place.path in self.replacements:
-            replacement = self.replacements[place.path]
+            replacement = _standing_in(r, self.replacements[place.path])
             name = place.path.rpartition("/")[2]
             is_named_so = replacement.is_named and replacement.label == name
             return replacement if is_named_so else named(name, replacement)
         if not r.parts:
             return r
         return r.with_parts(*[self.of(part, place) for part in r.parts])
+
+
+@attrs.frozen(repr=False, eq=False)
+class _StandIn(Wrapper):
+    """A replacement that lends its value to what it replaces."""
+
+    original: Valued[Any]
+    lender: object
+
+    def with_parts(self, *parts: Runnable) -> Runnable:
+        (inner,) = parts
+        return _standing_in(self.original, accept(inner, "a replacement"))
+
+    @protected
+    async def run(self, f: Callback, /) -> None:
+        with self.original.lent(self.lender):
+            await self.inner.run(f)
+
+    def __repr__(self) -> str:
+        return repr(self.inner)
+
+
+def _standing_in(original: Composed, replacement: Composed) -> Composed:
+    borrowers = list(_borrowers(original))
+    lenders = list(_lenders(replacement))
+    if len(borrowers) != 1 or len(lenders) != 1:
+        return replacement
+    return _StandIn(replacement, replacement.kind, borrowers[0], lenders[0])
+
+
+def _borrowers(r: Composed) -> Iterator[Valued[Any]]:
+    if isinstance(r, _StandIn):
+        yield r.original
+    elif isinstance(r, Valued):
+        yield r
+    else:
+        for part in r.parts:
+            yield from _borrowers(part)
+
+
+def _lenders(r: Composed) -> Iterator[object]:
+    owner = r.owner if isinstance(r, Foreign) else r
+    if getattr_static(owner, "value", None) is not None:
+        yield owner
+    for part in r.parts:
+        yield from _lenders(part)
+
+
+def _keys_by_path(keys: Iterable[str], paths: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key in keys:
+        path = _find(key, paths)
+        if path in found:
+            raise ValueError(f"override(): {found[path]!r} and {key!r} are the same node, {path!r}")
+        found[path] = key
+    for path, key in found.items():
+        around = next((other for other in found if path.startswith(f"{other}/")), None)
+        if around is not None:
+            raise ValueError(
+                f"override() of {key!r}: it is a part of {found[around]!r}, which is replaced, too"
+            )
+    return found
 
 
 def _find(key: object, paths: list[str]) -> str:
@@ -75,6 +146,11 @@ def _find(key: object, paths: list[str]) -> str:
     ]
     if len(found) == 1:
         return found[0]
+    if len(set(found)) < len(found):
+        raise UnknownNodeError(
+            f"override() of {key!r}: there are several of the same path, {found[0]!r}; "
+            f"give each a name of its own by named(), or replace what is around them"
+        )
     if found:
         raise UnknownNodeError(
             f"override() of {key!r}: there are several, write their paths: {_listed(found)}"

@@ -9,8 +9,7 @@ import attrs
 
 from nestling._kernel._chain import Chain
 from nestling._kernel._named import Named
-from nestling._kernel._runnable import Composed
-from nestling._kernel._timeouts import Timeouts
+from nestling._kernel._runnable import Composed, Wrapper
 
 
 def paths_of(r: Composed) -> list[str]:
@@ -40,7 +39,7 @@ class Place:
 
     def of(self, r: Composed) -> Place:
         """Return the place that ``r`` has in here."""
-        if isinstance(r, Timeouts):
+        if isinstance(r, Wrapper):
             return self
         if r.label is None or not (self.is_taken or r.is_named):
             return Place(self.path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 from trio.testing import MockClock
 
+from nestling._kernel._checks import check_integer, describe_value
 from nestling._kernel._functions import check_async
 from nestling._kernel._outcome import add_note
 from nestling.testing._trace import Trace
@@ -54,10 +55,15 @@ def schedules(
     An error gets a note that says which schedule it was, and how to run that one alone.
 
     Raises:
-        ValueError: ``n`` is less than one.
+        TypeError, ValueError: an argument is wrong.
     """
-    if n < 1:
-        raise ValueError(f"n of schedules() must be at least 1, not {n!r}")
+    check_integer(n, "n of schedules()", least=1)
+    check_integer(seed, "seed of schedules()")
+    if not callable(clock):
+        raise TypeError(
+            f"clock of schedules() must be a function that makes a clock, "
+            f"not {describe_value(clock)}"
+        )
 
     def decorate(test: Callable[P, Awaitable[object]]) -> Callable[P, None]:
         check_async(test, "what schedules() decorates", arity=None)
@@ -75,6 +81,8 @@ def schedules(
                     add_note(error, f"under schedule {current}: schedules(1, seed={current})")
                     raise
 
+        # Under a mark for all tests of a module, pytest-trio would refuse what is not async.
+        vars(run_all)["_trio_test_runner_wrapped"] = True
         return run_all
 
     return decorate
