@@ -168,8 +168,6 @@ class _AroundBody(Process):
             self._asked.set()
 
     async def callback(self) -> None:
-        if self._left:
-            return
         self._scope.shield = True
         cancelled: trio.Cancelled | None = None
         error: BaseException | None = None
