@@ -108,6 +108,8 @@ def test_what_is_no_runnable_and_no_name_is_refused() -> None:
         override(SHOP, {"db": cast("Any", 5)})
     with pytest.raises(TypeError, match=r"r of override\(\) must be a runnable"):
         override(cast("Any", 5), {})
+    with pytest.raises(TypeError, match=r"replacements of override\(\) must be a mapping of names"):
+        override(SHOP, cast("Any", [("db", nop())]))
     with pytest.raises(TypeError, match="takes the names or paths of nodes, not 5"):
         override(SHOP, {cast("Any", 5): nop()})
 
@@ -188,11 +190,36 @@ async def test_a_replaced_resource_has_one_value_at_a_time_as_any() -> None:
         assert db.value == "fake"
 
 
+class LateFake:
+    """A runnable of another library, which has a value only while it runs."""
+
+    value: str | None = None
+
+    async def run(self, f: Callback) -> None:
+        self.value = "fake"
+        try:
+            await f()
+        finally:
+            self.value = None
+
+
+async def test_a_fake_may_have_its_value_or_be_built_only_when_it_runs() -> None:
+    db = resource(give, "real")
+    shop = chain(named("db", db), nop())
+    for fake in (LateFake(), deferred(lambda: resource(give, "fake"))):
+        async with running(override(shop, {"db": fake})):
+            assert db.value == "fake"
+    again = override(override(shop, {"db": nop()}), {"db": resource(give, "fake")})
+    async with running(again):
+        assert db.value == "fake"
+
+
 async def test_a_fake_without_a_value_leaves_none() -> None:
     db = resource(give, "real")
-    async with running(override(named("db", db), {"db": nop()})):
-        with pytest.raises(NotRunningError, match="resource 'give' has no value"):
+    async with running(override(named("db", db), {"db": Probe("fake")})):
+        with pytest.raises(NotRunningError) as caught:
             _ = db.value
+    assert str(caught.value) == ("resource 'give' has no value: Probe('fake') runs in its place")
 
 
 def test_replacements_that_contradict_each_other_are_refused() -> None:

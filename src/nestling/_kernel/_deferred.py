@@ -50,12 +50,17 @@ class Deferred(Composed):
 
     @protected
     async def run(self, f: Callback, /) -> None:
+        built = await self.build()
+        await built.run(f)
+
+    async def build(self) -> Composed:
+        """Build what is to be run. For protected code."""
         await trio.lowlevel.checkpoint_if_cancelled()
         made = await interruptible(self._make)
         if inspect.isawaitable(made):
             awaitable = made
             made = await interruptible(lambda: awaitable)
-        await accept(made, f"what deferred({self.label!r}) has built").run(f)
+        return accept(made, f"what deferred({self.label!r}) has built")
 
     async def _make(self) -> Runnable | Awaitable[Runnable]:
         return self.factory()

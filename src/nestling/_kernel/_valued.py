@@ -6,6 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, cast
 
+import attrs
+
 from nestling._kernel._errors import InvalidStateError, NotRunningError
 from nestling._kernel._provider import where
 from nestling._kernel._runnable import Primitive
@@ -13,6 +15,13 @@ from nestling._kernel._runnable import Primitive
 T = TypeVar("T")
 
 _NOTHING = object()
+
+
+@attrs.frozen
+class NoValue:
+    """Stands for what runs in the place of something that has a value, and has none to lend."""
+
+    what: str
 
 
 class Valued(Primitive, Generic[T]):
@@ -30,6 +39,10 @@ class Valued(Primitive, Generic[T]):
         Raises:
             NotRunningError: it is not running.
         """
+        if isinstance(self._lender, NoValue):
+            raise NotRunningError(
+                f"{self.kind} {self.label!r} has no value: {self._lender.what} runs in its place"
+            )
         if self._lender is not None:
             return cast("T", self._lender.value)
         if self._value is _NOTHING:

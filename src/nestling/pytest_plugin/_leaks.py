@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import textwrap
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 
 import attrs
@@ -26,7 +26,7 @@ import trio
 
 from nestling._kernel._events import Event, Stopped
 from nestling._kernel._node import Node, current_node, enter_node, leave_node, watching_node
-from nestling.testing._faults import path_of, stack_of
+from nestling.testing._tasks import stack_of, tasks_below, title_of
 
 STEPS_TO_END = 100
 """How many steps what is about to end has for that."""
@@ -134,14 +134,14 @@ class _Body:
     def __init__(self, task: trio.lowlevel.Task, lives: dict[Node, _Life]) -> None:
         self._task = task
         self._lives = lives
-        self._tasks_before = set(_tasks_below(task))
+        self._tasks_before = set(tasks_below(task))
         self._nodes_before = set(lives)
 
     def tasks(self) -> list[trio.lowlevel.Task]:
         """Return the tasks that the body has started and nobody has ended or cancelled."""
         return [
             task
-            for task in _tasks_below(self._task)
+            for task in tasks_below(self._task)
             if task not in self._tasks_before and self._is_own(task)
         ]
 
@@ -171,18 +171,8 @@ class _Body:
         return True
 
 
-def _tasks_below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
-    todo = [task]
-    while todo:
-        for nursery in todo.pop().child_nurseries:
-            yield from nursery.child_tasks
-            todo += nursery.child_tasks
-
-
 def _task_lines(task: trio.lowlevel.Task) -> str:
-    path = path_of(task)
-    where = f" in node {path!r}" if path else ""
-    return f"  task {task.name!r}{where}, at\n{textwrap.indent(stack_of(task).rstrip(), '  ')}"
+    return f"  {title_of(task)}, at\n{textwrap.indent(stack_of(task).rstrip(), '  ')}"
 
 
 def _count(found: Sequence[object] | dict[Node, _Life], what: str) -> str:

@@ -19,9 +19,10 @@ class Failure:
 
     Attributes:
         faults: what was put into the run; none where it fails by itself.
-        point: where the last of them struck.
+        point: where the last of them struck; where all tasks were struck at once, without a task.
         problems: what contradicts the laws or the invariants then.
-        stack: that of the task before the last fault.
+        stack: that of the task before the last fault; or those of all that were struck, or that
+            hung.
     """
 
     faults: tuple[Fault, ...]
@@ -32,7 +33,7 @@ class Failure:
     def __str__(self) -> str:
         what = ", then ".join(map(str, self.faults)) or "no fault at all"
         lines = [what]
-        if self.point is not None:
+        if self.point is not None and self.point.task:
             node = f" in {self.point.path!r}" if self.point.path else ""
             lines[0] += f", in task {self.point.task!r}{node}"
         lines += [f"  {problem}" for problem in self.problems]

@@ -21,11 +21,11 @@ import trio
 from nestling._kernel._checks import describe_value
 from nestling._kernel._errors import InvalidStateError
 from nestling._kernel._functions import check_arity
+from nestling._kernel._node import enter_node, leave_node
 from nestling._kernel._outcome import summary
 from nestling.testing._certificate import Certificate, Failure
 from nestling.testing._faults import FAULT_KINDS, Fault, FaultKind, Point
 from nestling.testing._faulty_run import (
-    LEFT_OPEN,
     Body,
     FaultyRun,
     Invariant,
@@ -34,6 +34,7 @@ from nestling.testing._faulty_run import (
 )
 from nestling.testing._options import Options, checked_options
 from nestling.testing._progress import Progress
+from nestling.testing._resources import LEFT_OPEN
 from nestling.testing._steps import MOST_STEPS
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -69,7 +70,7 @@ def certify(
             that returns False or raises does not hold.
         limit: how many runs with faults at the most; by default all. Single faults come first, and
             of the pairs some are chosen, always the same ones.
-        body: the callback of the composition; by default one of two checkpoints.
+        body: the callback of the composition; by default a checkpoint and a short wait.
         pairs: try pairs of faults: a second one while the first is cleaned up after.
         seed: of the schedule.
         idle: real seconds without any news after which a run has hung.
@@ -101,18 +102,24 @@ def certify(
     options = checked_options(given, " of certify()")
     if trio.lowlevel.in_trio_run():
         raise InvalidStateError("certify() starts trio by itself: call it from a plain function")
-    return examine(make, options)
+    token = enter_node(None)  # who watches around it is not to see all of these runs
+    try:
+        return examine(make, options)
+    finally:
+        leave_node(token)
 
 
 def examine(make: Make, options: Options) -> Certificate:
     """Do what `certify` does, all arguments being right."""
-    return _Examination(make, options).certificate()
+    with Progress() as progress, _garbage_of_runs_only():
+        return _Examination(make, options, progress).certificate()
 
 
 @attrs.define
 class _Examination:
     make: Make
     options: Options
+    progress: Progress
     _most_steps: int = attrs.field(default=MOST_STEPS, init=False)
 
     def certificate(self) -> Certificate:
@@ -126,15 +133,14 @@ class _Examination:
             return Certificate(1, (_failure(alone),), seed=seed)
         self._most_steps = 10_000 + 100 * len(alone.points)
         singles = [(fault,) for fault in self._faults(alone.points)]
-        with Progress() as progress, _garbage_of_runs_only():
-            chosen, after = singles[:limit], list[Faults]()
-            failures = self._try(chosen, progress, lambda run: after.extend(self._pairs(run)))
-            left_out = len(singles) - len(chosen)
-            if failures or left_out or not self.options.pairs:
-                return Certificate(len(chosen), failures, left_out, seed)
-            room = None if limit is None else limit - len(chosen)
-            some = _some(after, room, seed)
-            failures = self._try(some, progress)
+        chosen, after = singles[:limit], list[Faults]()
+        failures = self._try(chosen, lambda run: after.extend(self._pairs(run)))
+        left_out = len(singles) - len(chosen)
+        if failures or left_out or not self.options.pairs:
+            return Certificate(len(chosen), failures, left_out, seed)
+        room = None if limit is None else limit - len(chosen)
+        some = _some(after, room, seed)
+        failures = self._try(some)
         points = len(chosen) + len(some)
         return Certificate(points, failures, len(after) - len(some), seed)
 
@@ -147,19 +153,19 @@ class _Examination:
     def _try(
         self,
         all_faults: Sequence[Faults],
-        progress: Progress,
         seen: Callable[[FaultyRun], object] = bool,
     ) -> tuple[Failure, ...]:
         failures: list[Failure] = []
-        progress.more(len(all_faults))
+        self.progress.more(len(all_faults))
         for faults in all_faults:
             run = self.run(faults)
             seen(run)
-            progress.done()
+            self.progress.done()
             if run.problems:
                 # Only the smallest is told with its stack, which takes time to find.
-                if not failures:
-                    run.stack = run.stack or self.run(faults, wants_stack=True).stack
+                if not failures and not run.stack:
+                    again = self.run(faults, wants_stack=True)
+                    run.stack, run.where = again.stack, again.where
                 failures.append(_failure(run))
         return tuple(failures)
 

@@ -2,12 +2,25 @@
 
 `trio.testing.MockClock` with an autojump jumps while a worker thread still works. Here the time
 stands still until the thread is done, so that what uses threads and the network can be run on it.
+
+==============================  ====================================================================
+all tasks wait, and             what it does
+==============================  ====================================================================
+a worker thread is at work      waits for it; after some real seconds without news, it has hung
+some wait for a time            jumps to that
+some wait for the network, or   waits for news; after some real seconds without, it has hung
+there are other threads
+none of that                    it has hung
+==============================  ====================================================================
 """
 
 from __future__ import annotations
 
 import math
+import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import trio
 import trio.abc
@@ -30,26 +43,32 @@ class JumpingClock(trio.abc.Clock):
 
     Args:
         idle: real seconds to wait for the network and for threads, where nothing else is left.
+        give_up: called with the problem when the run has hung, each time; returns whether it has
+            brought the tasks to go on. Otherwise, or without it, trio raises `HangError`.
 
     Attributes:
         hung: why the run has to end, if so.
-        waits_for_threads: worker threads have been at work when it was last idle.
+        has_ended: trio was made to end it.
     """
 
-    def __init__(self, idle: float = MOST_SECONDS_IDLE) -> None:
+    def __init__(
+        self, idle: float = MOST_SECONDS_IDLE, give_up: Callable[[str], bool] | None = None
+    ) -> None:
         self._now = 0.0
         self._polls = 0
         self._idle = idle
         self._idle_since = math.inf
+        self._give_up = give_up
         self.hung: str = ""
-        self.waits_for_threads: bool = False
+        self.has_ended: bool = False
+        self._waits_for_threads = False
 
     def start_clock(self) -> None:
         """Begin at zero."""
 
     def current_time(self) -> float:
         """Return the time; in trio's own loop, raise if all has to end."""
-        if self.hung and not trio.lowlevel.in_trio_task():
+        if self.has_ended and not trio.lowlevel.in_trio_task():
             raise HangError(self.hung)
         return self._now
 
@@ -64,22 +83,38 @@ class JumpingClock(trio.abc.Clock):
         if self._polls <= POLLS and deadline > self._now:
             return 0
         threads = trio.to_thread.current_default_thread_limiter().borrowed_tokens
-        self.waits_for_threads = threads > 0
-        if self.waits_for_threads:
+        self._waits_for_threads = threads > 0
+        if self._waits_for_threads:
             return self._wait_for_news()
         if deadline < math.inf:
             self._now = max(self._now, deadline)
             return 0
         return self._wait_for_news()
 
-    def give_up(self, problem: str) -> None:
-        """Let the run end now, since it has a ``problem``."""
+    def end(self, problem: str) -> None:
+        """Bring the run to its end, since it has a ``problem``."""
         self.hung = self.hung or problem
+        if self._give_up is None or not self._give_up(self.hung):
+            self.has_ended = True
 
     def _wait_for_news(self) -> float:
         if self._idle_since == math.inf:
             self._idle_since = time.monotonic()
-        if time.monotonic() - self._idle_since > self._idle:
-            self.give_up("it hangs: all tasks wait, and nothing is left that could wake one")
+        idle = time.monotonic() - self._idle_since
+        if idle <= self._idle and (self._waits_for_threads or _news_may_come()):
+            return min(0.01, self._idle)
+        self.end("it hangs: all tasks wait, and nothing is left that could wake one")
+        if self.has_ended:
             raise HangError(self.hung)
-        return min(0.01, self._idle)
+        return 0
+
+
+def _news_may_come() -> bool:
+    """Tell whether a thread, the network or a process may wake a task, as far as is known."""
+    if threading.active_count() > 1:
+        return True
+    waiting: Any = trio.lowlevel.current_statistics().io_statistics
+    if waiting.backend != "epoll":
+        return True
+    # One waits for what other threads tell trio.
+    return bool(waiting.tasks_waiting_read > 1 or waiting.tasks_waiting_write)

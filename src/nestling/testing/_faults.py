@@ -3,7 +3,8 @@
 =============  ===============================================================================
 fault          how it strikes, and where
 =============  ===============================================================================
-``cancel``     the scope around the run is cancelled: before any step of any task
+``cancel``     the scope around the run is cancelled: before any step of any task, and before what
+               tasks wait for can come in between
 ``error``      what a function waits for raises: before a step of a task that waits in code of the
                composition (not of the kernel) for trio, and for nothing that would be lost: for
                time, an event, a socket, a checkpoint
@@ -15,7 +16,6 @@ fault          how it strikes, and where
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import Literal, get_args
@@ -24,7 +24,7 @@ import attrs
 import outcome
 import trio
 
-from nestling._kernel._node import current_node
+from nestling.testing._tasks import path_of, waits_in
 from nestling.testing._trio_internals import next_step_of, raise_in_next_step
 
 FaultKind = Literal["cancel", "error", "interrupt"]
@@ -81,30 +81,17 @@ def point_at(step: int, task: trio.lowlevel.Task) -> Point:
     return Point(step, task.name, path_of(task), tuple(kinds))
 
 
-def path_of(task: trio.lowlevel.Task) -> str:
-    """Return the path of the node in which a task runs that does not run just now."""
-    node = task.context.run(current_node)
-    return "" if node is None else node.path
-
-
 def _gets_signals() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
 def strike(
-    kind: FaultKind,
-    task: trio.lowlevel.Task,
-    scope: trio.CancelScope,
-    signalled: Callable[[], object],
-    number: int,
+    kind: FaultKind, task: trio.lowlevel.Task, signalled: Callable[[], object], number: int
 ) -> BaseException | None:
-    """Let a fault strike before the next step of ``task``. Returns what is raised, if known.
+    """Let an error or an interrupt strike in the next step of ``task``.
 
-    ``signalled`` does what a signal does.
+    Returns what is raised, if known. ``signalled`` does what a signal does.
     """
-    if kind == "cancel":
-        scope.cancel(CANCELLED)
-        return None
     if not may_raise(task):
         if kind == "interrupt":
             signalled()
@@ -124,16 +111,6 @@ def is_cancelled_by_fault(task: trio.lowlevel.Task) -> bool:
     return sent.error.reason == CANCELLED
 
 
-def waits_in_own_code(task: trio.lowlevel.Task) -> bool:
-    """Tell whether a task waits in code of the composition, and not of the kernel."""
-    return next_step_of(task) is not None and is_in_own_code(task)
-
-
-def is_in_own_code(task: trio.lowlevel.Task) -> bool:
-    """Tell whether it is code of the composition that has called what a task waits in."""
-    return _waiting(task) is not None
-
-
 def may_raise(task: trio.lowlevel.Task) -> bool:
     """Tell whether the next step of ``task`` can begin with an error, and nothing else is lost."""
     sent = next_step_of(task)
@@ -142,40 +119,8 @@ def may_raise(task: trio.lowlevel.Task) -> bool:
             return False  # an error that has come before, or Ctrl-C
     elif sent is None or sent.value is not None:
         return False
-    waiting = _waiting(task)
+    waiting = waits_in(task)
     return waiting is not None and _loses_nothing(waiting)
-
-
-def stack_of(task: trio.lowlevel.Task) -> str:
-    """Return the stack of a task: what is not of the kernel or of trio, if there is such."""
-    frames = list(task.iter_await_frames())
-    own = [(frame, line) for frame, line in frames if _is_own_frame(frame)]
-    return "".join(traceback.StackSummary.extract(iter(own or frames[-1:])).format())
-
-
-def _is_own_frame(frame: FrameType) -> bool:
-    module = str(frame.f_globals.get("__name__", ""))
-    own = module.partition(".")[0] not in {"trio", "outcome", "contextlib"} and _is_own(module)
-    return own and module != "nestling.testing._faulty_run"
-
-
-def _waiting(task: trio.lowlevel.Task) -> FrameType | None:
-    """Return the frame of trio's function that code of the composition waits for."""
-    called: FrameType | None = None
-    frames = [frame for frame, _ in task.iter_await_frames()]
-    for frame in reversed(frames):
-        module = str(frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] in {"trio", "outcome"}:
-            called = frame
-        elif module != "contextlib":
-            return called if _is_own(module) else None
-    return None
-
-
-def _is_own(module: str) -> bool:
-    if module.partition(".")[0] != "nestling":
-        return True
-    return module.startswith(("nestling.testing.", "nestling.adapters."))
 
 
 def _loses_nothing(frame: FrameType) -> bool:

@@ -1,74 +1,69 @@
-"""One run of a composition with faults, and the laws that are checked after it."""
+"""One run of a composition with faults."""
 
 from __future__ import annotations
 
-import gc
 import inspect
-import sys
-import traceback
-import warnings
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 import attrs
 import trio
 
-from nestling._kernel._events import Event, Running, Starting, Stopped, Stopping
+from nestling._kernel._events import Event
 from nestling._kernel._foreign import accept
-from nestling._kernel._outcome import forces, summary
-from nestling._kernel._runnable import Runnable
+from nestling._kernel._outcome import summary
+from nestling._kernel._runnable import Composed, Runnable
 from nestling.testing._clock import MOST_SECONDS_IDLE, JumpingClock
 from nestling.testing._faults import (
     CANCELLED,
     Fault,
     Point,
     is_cancelled_by_fault,
-    is_in_own_code,
-    path_of,
+    may_raise,
     point_at,
-    stack_of,
     strike,
-    waits_in_own_code,
 )
 from nestling.testing._places import dependents
 from nestling.testing._record import record
+from nestling.testing._resources import keep, watching_resources
 from nestling.testing._signals import Signals, default_ctrl_c
 from nestling.testing._steps import MOST_STEPS, Steps
-from nestling.testing._told import clear_frames, told_by
+from nestling.testing._tasks import (
+    is_in_own_code,
+    listed,
+    path_of,
+    places_of,
+    raises_in_own_code,
+    stack_of,
+    tasks_below,
+    title_of,
+    waits_in_own_code,
+)
+from nestling.testing._told import clear_frames
 from nestling.testing._trace import Trace
-from nestling.testing._trio_internals import scheduled_by
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
+from nestling.testing._trio_internals import (
+    give_up_waiting,
+    is_cancelled,
+    scheduled_by,
+)
+from nestling.testing._verdict import Outcome
 
 Make = Callable[[], Runnable]
 Body = Callable[[], Awaitable[object]]
 Invariant = Callable[[], object] | Callable[[Trace], object]
 
-MOST_TASKS = 5
-"""Of how many tasks of a run that does not end the place is told."""
+MOST_GIVEN_UP = 10
+"""How often the tasks of a run that has hung are told to end, before trio is made to leave them."""
 
-_LEFT_TO_THREADS: list[trio.lowlevel.Task] = []
-"""Tasks of runs that have hung, which threads still know: dropped later, they would complain."""
 
-LEFT_OPEN = "law 6: file descriptors left open"
-
-_OPEN_FILES = Path("/proc/self/fd")
-_ALLOWED: dict[type[Event], tuple[type[Event] | None, ...]] = {
-    Starting: (None,),
-    Running: (Starting,),
-    Stopping: (Running,),
-    Stopped: (Starting, Stopping),
-}
+class GivenUp(BaseException):
+    """What the tasks of a run that has hung raise, so that it ends."""
 
 
 async def short_body() -> None:
-    """Be the callback: two checkpoints, so that there is something to be struck."""
+    """Be the callback: a checkpoint, and a wait in which all that goes on comes to rest."""
     await trio.lowlevel.checkpoint()
-    await trio.lowlevel.checkpoint()
+    await trio.sleep(0.001)
 
 
 @attrs.define
@@ -79,7 +74,9 @@ class FaultyRun:
         faults: in the order in which they strike.
         points: what followed the last fault; of a run without faults, all of it.
         struck: how many of the faults have struck.
-        stack: that of the task before the last fault, where it was asked for.
+        where: where the last of them did.
+        stack: where the tasks waited before the last fault, where that was asked for; or when it
+            hung.
         problems: what contradicts the laws.
     """
 
@@ -100,47 +97,68 @@ class FaultyRun:
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _dependents: dict[str, frozenset[str]] = attrs.field(factory=dict[str, frozenset[str]])
     _signals: Signals = attrs.field(factory=Signals)
+    _task: trio.lowlevel.Task | None = None
     _active: bool = False
-    _body_cancelled: bool = False
+    _reached: bool = False
+    _struck_before: int = -1
+    _looks_for_struck: bool = False
+    _told: dict[str, tuple[str, str, str]] = attrs.field(factory=dict[str, tuple[str, str, str]])
+    _hung: str = ""
+    _events_when_hung: tuple[Event, ...] = ()
+    _given_up: int = 0
 
     def run(self, make: Make, body: Body, invariants: Sequence[Invariant]) -> None:
         """Run what ``make`` makes, and check the laws and the invariants."""
-        with self._watching_resources():
-            self._run(make, body)
+        with watching_resources(self.problems):
+            caught = self._run(make, body)
             # What the frames of an error keep is not to be taken for kept by the composition.
             for error in (self.raised, self.late, *self._injected):
                 clear_frames(error)
-        self._check_laws()
+        self.problems += Outcome(
+            kinds=[fault.kind for fault in self.faults[: self.struck]],
+            injected=self._injected,
+            raised=self.raised,
+            late=self.late,
+            trace=self.trace,
+            dependents=self._dependents,
+            reached=self._reached,
+            caught=caught,
+        ).problems()
         for invariant in invariants:
             self._check(invariant)
+        if self._hung:
+            # All else has come of giving it up.
+            live = ", ".join(repr(node.path) for node in self.trace.live())
+            self.problems = [self._hung, *([f"not stopped then: {live}"] if live else [])]
 
-    def _run(self, make: Make, body: Body) -> None:
-        clock = JumpingClock(self.idle)
-        steps = Steps(clock, self._before_step, self.most_steps)
+    def _run(self, make: Make, body: Body) -> bool:
+        clock = JumpingClock(self.idle, self._give_up)
+        steps = Steps(clock, self._before_step, self._after_step, self.most_steps)
         composed = accept(make(), "what make of certify() has returned")
         self._dependents = dependents(composed)
         try:
             with scheduled_by(self.seed), default_ctrl_c():
-                trio.run(self._main, composed, body, clock, clock=clock, instruments=[steps])
+                trio.run(self._main, composed, body, clock=clock, instruments=[steps])
         except KeyboardInterrupt as late:
             self.late = late
         except BaseException as problem:
-            self.problems.append(clock.hung or f"came out: {summary(problem)}")
-        if clock.hung:
-            self.stack += _where_it_waits(steps.tasks)
-            if clock.waits_for_threads:
-                _LEFT_TO_THREADS.extend(steps.tasks)
-            steps.tasks.clear()
+            self.problems.append(f"came out: {summary(problem)}")
+        caught = self._scope.cancelled_caught
+        if self._hung:
+            self.trace = Trace(self._events_when_hung)  # later ones hold what has ended it
+        if clock.has_ended:
             self._signals.leave()
-            self._scope = trio.CancelScope()  # the one that was used keeps the tasks
-            _drop_tasks()
+            keep(steps.tasks)
+        self._task = None
         if steps.problem is not None:
             raise steps.problem
         if self._signals.real:
             raise KeyboardInterrupt  # no fault: somebody wants all of it to end
+        return caught
 
-    async def _main(self, composed: Runnable, body: Body, clock: JumpingClock) -> None:
-        trio.lowlevel.current_task().name = "main"
+    async def _main(self, composed: Composed, body: Body) -> None:
+        self._task = trio.lowlevel.current_task()
+        self._task.name = "main"
         before = trio.lowlevel.current_statistics().tasks_living
         with record() as self.trace, self._signals:
             try:
@@ -148,11 +166,11 @@ class FaultyRun:
                 with self._scope:
                     self._active = True  # not in the steps in which trio comes up, or goes
                     try:
-                        await composed.run(partial(self._run_body, body))
+                        await composed.run(body)
                     finally:
                         self._active = False
             except BaseException as raised:
-                if not clock.hung:  # else it is dropped, which counts for nothing
+                if not self._hung:
                     self.raised = raised
             try:
                 # A signal in the last step is not to come out later than here.
@@ -163,34 +181,79 @@ class FaultyRun:
         if left:
             self.problems.append(f"law 6: {left} tasks are left")
 
-    async def _run_body(self, body: Body) -> None:
-        try:
-            await body()
-        except trio.Cancelled as cancelled:
-            self._body_cancelled = cancelled.reason == CANCELLED
-            raise
+    def _after_step(self, step: int) -> None:
+        """Cancel it before ``step``, and before anything comes that tasks may wait for."""
+        if self._is_due(step) and self.faults[self.struck].kind == "cancel":
+            self._strike(None)
+            self._struck_before = step
 
     def _before_step(self, step: int, task: trio.lowlevel.Task) -> None:
-        if not self._active:
-            return
-        if self.struck < len(self.faults):
-            fault = self.faults[self.struck]
-            if fault.step == step:
-                self._strike(fault, task)
-            return
-        self.points.append(point_at(step, task))
-        if self.faults and is_cancelled_by_fault(task):
+        if self._is_due(step):
+            self.where = point_at(step, task)
+            self._strike(task)
+        elif step == self._struck_before:
+            self.where = self.where or point_at(step, task)
+        elif self._active and not self._hung and self.struck == len(self.faults):
+            self.points.append(point_at(step, task))
+        if self._looks_for_struck and raises_in_own_code(task):
+            self._tell([task])
+        if self.struck and is_cancelled_by_fault(task):
+            self._reached = self._reached or task is self._task
             self._check_order(task)
 
-    def _strike(self, fault: Fault, task: trio.lowlevel.Task) -> None:
-        self.where = point_at(fault.step, task)
-        if self.wants_stack:
-            self.stack = stack_of(task)
-        self.struck += 1
-        signalled = self._signals.inject
-        self._injected.append(strike(fault.kind, task, self._scope, signalled, self.struck))
+    def _is_due(self, step: int) -> bool:
+        if self.struck == len(self.faults) or not self._active or self._hung:
+            return False
+        return self.faults[self.struck].step == step
 
-    # The laws -------------------------------------------------------------------------------------
+    def _strike(self, task: trio.lowlevel.Task | None) -> None:
+        """Let a fault strike: all of it, or else ``task`` in its next step."""
+        fault = self.faults[self.struck]
+        self.struck += 1
+        alone = task is not None and may_raise(task)
+        if self.wants_stack and task is not None:
+            self.stack = stack_of(task)
+        if task is None:
+            self._scope.cancel(CANCELLED)
+            self._injected.append(None)
+        else:
+            self._injected.append(strike(fault.kind, task, self._signals.inject, self.struck))
+        if self.wants_stack and not alone:
+            at_once = [
+                each for each in self._tasks() if is_cancelled(each) and is_in_own_code(each)
+            ]
+            self._looks_for_struck = not at_once
+            self._tell(at_once)
+
+    def _tell(self, struck: Sequence[trio.lowlevel.Task]) -> None:
+        """Tell where those wait that a fault has reached, in code of the composition."""
+        for task in struck:
+            self._told.setdefault(title_of(task), (task.name, path_of(task), stack_of(task)))
+        step = self.faults[self.struck - 1].step
+        if len(self._told) == 1:
+            ((name, path, self.stack),) = self._told.values()
+            self.where = Point(step, name, path, ())
+        elif self._told:
+            self.where = Point(step, "", "", ())
+            self.stack = listed({title: stack for title, (_, _, stack) in self._told.items()})
+
+    def _tasks(self) -> list[trio.lowlevel.Task]:
+        assert self._task is not None
+        return [self._task, *tasks_below(self._task)]
+
+    def _give_up(self, problem: str) -> bool:
+        """End a run that has hung, by errors in all of its tasks. Returns whether that may help."""
+        if self._task is None:
+            return False
+        if not self._hung:
+            self._hung = problem
+            self._events_when_hung = self.trace.events
+            self.stack = places_of(self._tasks())
+        self._given_up += 1
+        if self._given_up > MOST_GIVEN_UP:
+            return False
+        gone_on = [give_up_waiting(task, GivenUp()) for task in self._tasks()]
+        return any(gone_on)
 
     def _check_order(self, task: trio.lowlevel.Task) -> None:
         """Nothing may depend on what a cancellation from outside has reached (law 1)."""
@@ -202,56 +265,6 @@ class FaultyRun:
                 f"on it"
             )
 
-    def _check_laws(self) -> None:
-        self._check_events()
-        self._check_errors()
-        if self.trace.live():
-            left = ", ".join(sorted(repr(node.path) for node in self.trace.live()))
-            self.problems.append(f"law 6: not stopped: {left}")
-
-    def _check_events(self) -> None:
-        """Each node starts, runs and stops once, and those that depend on it in between."""
-        last: dict[object, type[Event]] = {}
-        live: set[str] = set()
-        for event in self.trace.events:
-            before = last.get(event.node)
-            if before not in _ALLOWED.get(type(event), (before,)):
-                self.problems.append(f"law 1: {event.path!r}: {type(event).__name__} out of turn")
-            last[event.node] = type(event)
-            needed = self._dependents.get(event.path, frozenset())
-            if isinstance(event, Stopping) and needed & live:
-                late = ", ".join(map(repr, sorted(needed & live)))
-                self.problems.append(f"law 1: {event.path!r} stops before {late}")
-            if isinstance(event, Starting):
-                live.add(event.path)
-            elif isinstance(event, Stopped):
-                live.discard(event.path)
-
-    def _check_errors(self) -> None:
-        told = told_by(self.raised)
-        forced = forces(self.raised) or self.late is not None
-        errors = [error for error in self._injected if error is not None and _is_ours(error)]
-        for error in errors:
-            if isinstance(error, Exception) and str(error) not in told:
-                self.problems.append(f"law 3: {summary(error)} is lost")
-        interrupts = [error for error in errors if not isinstance(error, Exception)]
-        if interrupts and not forced:
-            self.problems.append("law 4: a KeyboardInterrupt is lost")
-        elif interrupts and _is_group(self.raised):
-            self.problems.append("law 4: a KeyboardInterrupt came out in a group")
-        kinds = [fault.kind for fault in self.faults[: self.struck]]
-        signals = any(
-            kind == "interrupt" and error is None
-            for kind, error in zip(kinds, self._injected, strict=True)
-        )
-        if signals and not forced:
-            self.problems.append("law 4: Ctrl-C is lost")
-        swallowed = self._body_cancelled and self.raised is None and self.late is None
-        if swallowed and not self._scope.cancelled_caught:
-            self.problems.append("law 8: a Cancelled is swallowed")
-        if _holds_cancelled(self.raised):
-            self.problems.append("law 8: a Cancelled came out of its scope")
-
     def _check(self, invariant: Invariant) -> None:
         name = getattr(invariant, "__name__", repr(invariant))
         try:
@@ -262,48 +275,6 @@ class FaultyRun:
             if kept is False:
                 self.problems.append(f"invariant {name} does not hold")
 
-    @contextmanager
-    def _watching_resources(self) -> Generator[None, None, None]:
-        before = _open_files()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("always", ResourceWarning)
-            warnings.filterwarnings("always", message=".*was never awaited")
-            yield
-            gc.collect()
-            gc.freeze()  # what is left is looked at no more
-        for warning in caught:
-            self.problems.append(f"law 6: {warning.message}")
-        if (left := _open_files() - before) > 0:
-            self.problems.append(f"{LEFT_OPEN}: {left}")
-
-
-def _say_nothing(unraisable: object) -> None:
-    del unraisable
-
-
-def _drop_tasks() -> None:
-    """Drop the tasks of a run that trio has given up: they complain of that, one by one.
-
-    Inside of a trio run: there what swallows its `GeneratorExit`, and waits once more, is given up.
-    Outside, where trio's functions raise at once, it would go round and round.
-    """
-
-    async def drop() -> None:
-        gc.collect()
-
-    hook, sys.unraisablehook = sys.unraisablehook, _say_nothing
-    try:
-        with suppress(Exception):  # their scopes are left behind in this task
-            trio.run(drop)
-        gc.collect()
-    finally:
-        sys.unraisablehook = hook
-
-
-def _open_files() -> int:
-    return sum(1 for _ in _OPEN_FILES.iterdir()) if _OPEN_FILES.is_dir() else 0
-
 
 def _call(invariant: Invariant, trace: Trace) -> object:
     try:
@@ -313,27 +284,3 @@ def _call(invariant: Invariant, trace: Trace) -> object:
     except ValueError:
         pass
     return cast("Callable[[], object]", invariant)()
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Tell whether an error has come to the kernel: what was handled before is not its concern."""
-    return any(
-        str(frame.f_globals.get("__name__", "")).startswith("nestling._kernel.")
-        for frame, _ in traceback.walk_tb(error.__traceback__)
-    )
-
-
-def _is_group(error: BaseException | None) -> bool:
-    return isinstance(error, BaseExceptionGroup)
-
-
-def _holds_cancelled(error: BaseException | None) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return group.subgroup(trio.Cancelled) is not None
-    return isinstance(error, trio.Cancelled)
-
-
-def _where_it_waits(tasks: Iterable[trio.lowlevel.Task]) -> str:
-    waiting = [task for task in tasks if is_in_own_code(task)]
-    return "".join(f"task {task.name!r} is at:\n{stack_of(task)}" for task in waiting[:MOST_TASKS])

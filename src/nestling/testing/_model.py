@@ -11,7 +11,7 @@ from typing import cast
 import attrs
 
 from nestling._kernel._chain import Chain
-from nestling._kernel._checks import check_seconds
+from nestling._kernel._checks import check_seconds, describe_value
 from nestling._kernel._deferred import Deferred
 from nestling._kernel._errors import ExitedBeforeRunningError, NestlingError
 from nestling._kernel._foreign import accept
@@ -73,6 +73,12 @@ class Prediction:
 
     def problems(self, events: Sequence[ProbeEvent]) -> list[str]:
         """Say what in a trace contradicts the laws."""
+        for event in events:
+            if not isinstance(cast("object", event), ProbeEvent):
+                raise TypeError(
+                    f"model() speaks of the events of probes, those in Played.events, "
+                    f"not of {describe_value(event)}"
+                )
         problems = _differences(self.events, events)
         return problems or self._disorder(events)
 

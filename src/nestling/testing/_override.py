@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from inspect import getattr_static
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, cast
 
 import attrs
 
 from nestling._kernel._checks import describe_value
+from nestling._kernel._deferred import Deferred
 from nestling._kernel._errors import NestlingError
 from nestling._kernel._foreign import Foreign, accept
 from nestling._kernel._interrupts import protected
 from nestling._kernel._named import named
 from nestling._kernel._node import Callback
 from nestling._kernel._runnable import Composed, Runnable, Wrapper
-from nestling._kernel._valued import Valued
+from nestling._kernel._valued import NoValue, Valued
 from nestling.testing._places import Place, paths_of
 
 
@@ -38,7 +39,7 @@ def override(r: Runnable, replacements: Mapping[str, Runnable]) -> Runnable:
     of both while the copy runs: who uses ``db.value`` uses the fake's.
 
     What is built only when it runs, by `deferred` or inside of a runnable of another library,
-    cannot be looked into; as a whole it can be replaced.
+    cannot be looked into; as a whole it can be replaced, but the values in it then stay without.
 
     Example::
 
@@ -52,6 +53,11 @@ def override(r: Runnable, replacements: Mapping[str, Runnable]) -> Runnable:
         TypeError: ``r`` or a replacement is not a runnable.
     """
     composed = accept(r, "r of override()")
+    if not isinstance(cast("object", replacements), Mapping):
+        raise TypeError(
+            f"replacements of override() must be a mapping of names or paths to runnables, "
+            f"not {describe_value(replacements)}"
+        )
     wanted = {
         key: accept(value, f"replacement {key!r} of override()")
         for key, value in replacements.items()
@@ -78,46 +84,51 @@ class _Copy:
 
 @attrs.frozen(repr=False, eq=False)
 class _StandIn(Wrapper):
-    """A replacement that lends its value to what it replaces."""
+    """A replacement that lends its value to what it replaces, if it has one."""
 
-    original: Valued[Any]
-    lender: object
+    originals: tuple[Valued[Any], ...]
 
     def with_parts(self, *parts: Runnable) -> Runnable:
         (inner,) = parts
-        return _standing_in(self.original, accept(inner, "a replacement"))
+        composed = accept(inner, "a replacement")
+        return _StandIn(composed, composed.kind, self.originals)
 
     @protected
     async def run(self, f: Callback, /) -> None:
-        with self.original.lent(self.lender):
-            await self.inner.run(f)
+        inner = self.inner
+        if isinstance(inner, Deferred):
+            inner = await inner.build()
+        lenders = list(_lenders(inner))
+        lender = lenders[0] if len(lenders) == len(self.originals) == 1 else NoValue(repr(inner))
+        with ExitStack() as lent:
+            for original in self.originals:
+                lent.enter_context(original.lent(lender))
+            await inner.run(f)
 
     def __repr__(self) -> str:
         return repr(self.inner)
 
 
 def _standing_in(original: Composed, replacement: Composed) -> Composed:
-    borrowers = list(_borrowers(original))
-    lenders = list(_lenders(replacement))
-    if len(borrowers) != 1 or len(lenders) != 1:
-        return replacement
-    return _StandIn(replacement, replacement.kind, borrowers[0], lenders[0])
+    originals = tuple(_originals(original))
+    return _StandIn(replacement, replacement.kind, originals) if originals else replacement
 
 
-def _borrowers(r: Composed) -> Iterator[Valued[Any]]:
+def _originals(r: Composed) -> Iterator[Valued[Any]]:
     if isinstance(r, _StandIn):
-        yield r.original
+        yield from r.originals
     elif isinstance(r, Valued):
         yield r
     else:
         for part in r.parts:
-            yield from _borrowers(part)
+            yield from _originals(part)
 
 
 def _lenders(r: Composed) -> Iterator[object]:
-    owner = r.owner if isinstance(r, Foreign) else r
-    if getattr_static(owner, "value", None) is not None:
-        yield owner
+    if isinstance(r, Valued):
+        yield r
+    elif isinstance(r, Foreign) and r.owner is not None:
+        yield r.owner  # whatever it is: it may have a value when it runs
     for part in r.parts:
         yield from _lenders(part)
 

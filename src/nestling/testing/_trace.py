@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Literal, get_args
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Literal, cast, get_args
 
 import attrs
 import trio
 
-from nestling._kernel._checks import check_choice
+from nestling._kernel._checks import check_choice, describe_value
 from nestling._kernel._events import Event, Running, Starting, Stopped, Stopping
 from nestling._kernel._node import Node
 from nestling._kernel._outcome import summary
@@ -36,8 +36,11 @@ class Step:
         """Read ``"http stopped"`` or ``"shop/http stopped"``.
 
         Raises:
+            TypeError: it is no string.
             ValueError: it is not of that form.
         """
+        if not isinstance(cast("object", text), str):
+            raise TypeError(f"an event is written as a string, not {describe_value(text)}")
         node, _, phase = text.rpartition(" ")
         if not node or phase not in PHASES:
             phases = ", ".join(PHASES)
@@ -65,8 +68,8 @@ class Trace:
         trace.assert_order("db running", "shop/http starting")
     """
 
-    def __init__(self) -> None:
-        self._events: list[Event] = []
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self._events = list(events)
         self._asked: tuple[Step, ...] = ()
         self._asked_at = 0
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import outcome
 import trio
@@ -59,6 +59,28 @@ def next_step_of(task: trio.lowlevel.Task) -> outcome.Value[Any] | outcome.Error
         ) from None
 
 
+def is_cancelled(task: trio.lowlevel.Task) -> bool:
+    """Tell whether the next checkpoint of ``task`` is cancelled: no shield is in between."""
+    return bool(cast("Any", task)._cancel_status.effectively_cancelled)
+
+
 def raise_in_next_step(task: trio.lowlevel.Task, error: BaseException) -> None:
     """Let the next step of ``task``, which is not its first, begin with ``error``."""
     cast("Any", task)._next_send = outcome.Error(error)
+
+
+def give_up_waiting(task: trio.lowlevel.Task, error: BaseException) -> bool:
+    """Let ``task`` go on with ``error``, whatever it waits for. Returns whether it does.
+
+    It does not if it is in its first step, or waits for a thread that cannot be given up.
+    """
+
+    def raise_error(_: object = None) -> NoReturn:
+        raise error
+
+    waiting: Any = task
+    if waiting._abort_func is not None:
+        waiting._attempt_abort(raise_error)
+    elif waiting._next_send is not None:
+        raise_in_next_step(task, error)
+    return isinstance(waiting._next_send, outcome.Error)
