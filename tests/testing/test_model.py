@@ -10,7 +10,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 
 from nestling import chain, deferred, leaf, named, nop, parallel, sequential, timeouts
-from nestling.testing import Body, Played, Probe, UnknownToModelError, model, play
+from nestling.testing import Body, Played, Probe, UnknownToModelError, model, play, record
 from nestling.testing.strategies import Case, ProbeInterrupt, cases
 
 
@@ -97,3 +97,15 @@ def test_what_it_does_not_know_is_refused() -> None:
 def test_what_never_ends_is_refused() -> None:
     with pytest.raises(ValueError, match=r"nothing ends .*, and nothing cancels it"):
         model(Probe("a"), Body(float("inf")))
+
+
+def test_two_probes_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="by their names, and there are two 'db'"):
+        model(chain(Probe("db"), Probe("db")))
+
+
+def test_events_that_are_not_of_probes_are_refused() -> None:
+    with record() as trace:
+        play(Probe("db"))
+    with pytest.raises(TypeError, match=r"those in Played\.events, not of Starting"):
+        model(Probe("db")).allows(cast("Any", trace.events))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any, cast
 
 import pytest
 import trio
@@ -54,6 +55,11 @@ def test_what_is_no_event_is_refused(text: str) -> None:
         trace_of_shop().order(text)
     with pytest.raises(ValueError, match="name the events whose order is asked for"):
         trace_of_shop().order()
+
+
+def test_what_is_no_string_is_no_event() -> None:
+    with pytest.raises(TypeError, match=r"an event is written as a string, not 3 \(int\)"):
+        Trace().order(cast("Any", 3))
 
 
 def test_an_order_that_does_not_hold_is_told_with_the_offending_lines_marked() -> None:

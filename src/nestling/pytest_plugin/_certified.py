@@ -105,7 +105,8 @@ class Subject:
         if not isinstance(made, Runnable):
             pytest.fail(
                 f"nestling_certify of {self.name!r}: it must return the runnable to be certified, "
-                f"or be async, but it returned {describe_value(made)}",
+                f"or be async, but it returned {describe_value(made)}"
+                f"{', which is to be called' if callable(made) else ''}",
                 pytrace=False,
             )
         return made

@@ -134,11 +134,13 @@ def model(
 
     Raises:
         UnknownToModelError: something is composed that the model does not know.
-        ValueError: it would never end: nothing in it ends, and nothing cancels it.
+        ValueError: it would never end: nothing in it ends, and nothing cancels it; or two of its
+            probes have one name.
     """
     check_seconds(cancel_at, "cancel_at of model()")
     composed = accept(r, "r of model()")
     body = body or Body()
+    _check_names([*_names(composed), body.name])
     simulation = Simulation()
     outcomes: list[Outcome] = []
     part = _make(composed)(simulation, _BodyRest(simulation, body), outcomes.append)
@@ -235,6 +237,14 @@ def _order(r: Composed) -> list[tuple[str, str]]:
 
 def _names(r: Composed) -> list[str]:
     return [r.name] if isinstance(r, Probe) else [n for part in _parts(r) for n in _names(part)]
+
+
+def _check_names(names: list[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(
+            f"model() tells probes and the body apart by their names, and there are two {twice!r}"
+        )
 
 
 def _leaves(r: Composed) -> list[str]:
