@@ -96,8 +96,16 @@ def test_a_marked_test_that_is_unsafe_fails_with_its_certificate(run: Run) -> No
             async with running(leaky):
                 await trio.sleep(1)
 
-        @pytest.mark.nestling_certify(pairs=False, faults=["error"])
+        @pytest.mark.nestling_certify(pairs=False, faults=["interrupt"])
         async def test_law():
+            try:
+                async with running(shop):
+                    await trio.sleep(1)
+            except KeyboardInterrupt:
+                pass
+
+        @pytest.mark.nestling_certify(pairs=False, faults=["error"])
+        async def test_handles_errors_of_what_it_runs():
             try:
                 async with running(shop):
                     await trio.sleep(1)
@@ -106,8 +114,7 @@ def test_a_marked_test_that_is_unsafe_fails_with_its_certificate(run: Run) -> No
         """,
         "trio_mode=true",
     )
-    result.assert_outcomes(failed=4)
-    result.stdout.no_fnmatch_line("nestling: * certified*")
+    result.assert_outcomes(failed=4, passed=1)
 
     composition, _, trace = section(result, "test_composition").partition("- nestling trace -")
     assert " points safe; the smallest that is not (schedule 0):\nerror at step " in composition
@@ -120,7 +127,7 @@ def test_a_marked_test_that_is_unsafe_fails_with_its_certificate(run: Run) -> No
     invariant = section(result, "test_invariant")
     assert "\n  invariant all_closed does not hold\n" in invariant
     law = section(result, "test_law")
-    assert "\n  law 3: InjectedError: injected error 1 is lost\n" in law
+    assert "\n  law 4: Ctrl-C is lost\n" in law
 
 
 def test_a_marked_test_that_fails_without_a_fault_fails_as_ever(run: Run) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -13,6 +15,7 @@ import trio
 
 from nestling import (
     Callback,
+    Process,
     Runnable,
     WorkerHandle,
     chain,
@@ -21,6 +24,7 @@ from nestling import (
     parallel,
     resource,
     runnable,
+    running,
     service,
     worker,
 )
@@ -149,6 +153,113 @@ class NurseryAround:
 
 def test_a_group_of_a_nursery_of_the_user_s_own_is_none_of_the_kernel_s() -> None:
     certify(lambda: chain(leaf(trio.sleep_forever), NurseryAround())).check()
+
+
+async def ticking() -> None:
+    while True:  # noqa: ASYNC110
+        await trio.sleep(0.0004)
+
+
+async def retries(handle: WorkerHandle) -> None:
+    handle.ready()
+    with handle.until_stopping():
+        while True:
+            with suppress(Exception):
+                async with running(leaf(ticking)):
+                    await trio.sleep(0.0008)
+            await trio.sleep(0.0001)
+
+
+async def keeps_a_process(handle: WorkerHandle) -> None:
+    async with trio.open_nursery() as nursery:
+        process = Process(nursery, leaf(ticking))
+        await process.start()
+        handle.ready()
+        await handle.stopping.wait()
+        nursery.cancel_scope.cancel()
+
+
+def test_who_runs_something_by_itself_may_handle_its_errors() -> None:
+    certify(lambda: worker(retries), limit=150).check()
+    certify(lambda: worker(keeps_a_process), limit=150).check()
+
+
+async def uses_what_does_not_run(handle: WorkerHandle) -> None:
+    handle.ready()
+    try:
+        await handle.stopping.wait()
+    except trio.Cancelled:
+        resource(careless).value.append("flushed")  # type: ignore[attr-defined]
+        raise
+
+
+def test_a_clean_up_that_uses_what_does_not_run() -> None:
+    text = smallest(certify(lambda: worker(uses_what_does_not_run), faults=["cancel"]))
+    assert "cancel makes it fail: NotRunningError: resource 'careless' has no value" in text
+
+
+@runnable
+async def expects_an_error(f: Callback) -> None:
+    with suppress(OSError):
+        async with running(Probe("db", run=0.0005, fail=OSError("no"))):
+            await trio.sleep(10)
+    await f()
+
+
+def test_an_error_that_comes_in_any_case_is_not_blamed_on_the_fault() -> None:
+    certify(lambda: expects_an_error, pairs=False).check()
+
+
+@asynccontextmanager
+async def closes_carelessly() -> AsyncGenerator[None, None]:
+    Connections.open += 1
+    try:
+        yield
+    finally:
+        await trio.sleep(1)  # cancelled here, it stays open
+        Connections.open -= 1
+
+
+def test_it_is_told_who_is_struck_later_than_the_others() -> None:
+    make = lambda: parallel(named("tick", leaf(tick)), named("db", resource(closes_carelessly)))  # noqa: E731
+    certificate = certify(
+        make, faults=["cancel"], invariants=[Connections.none_is_open], pairs=False
+    )
+    assert "await trio.sleep(1)  # cancelled here, it stays open" in smallest(certificate)
+
+
+def test_a_fault_in_the_default_callback_is_told_so() -> None:
+    certificate = certify(lambda: closes_twice, faults=["cancel"])
+    assert certificate.failures[0].stack.endswith("await f()\n")
+
+
+@asynccontextmanager
+async def flushes_in_a_thread() -> AsyncGenerator[None, None]:
+    limiter = trio.CapacityLimiter(1)
+    yield
+    with trio.fail_after(5):
+        await trio.to_thread.run_sync(time.sleep, 0.005, limiter=limiter, abandon_on_cancel=True)
+
+
+def test_time_does_not_jump_while_a_thread_works_whatever_limits_it() -> None:
+    certify(lambda: resource(flushes_in_a_thread), limit=20).check()
+
+
+async def waits_for_a_signal() -> None:
+    with trio.open_signal_receiver(signal.SIGALRM) as signals:
+        signal.setitimer(signal.ITIMER_REAL, 0.005)
+        async for _ in signals:
+            break
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no timers that send signals")
+def test_what_waits_for_a_signal_does_not_hang() -> None:
+    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)  # where it comes too late
+    try:
+        certificate = certify(lambda: leaf(waits_for_a_signal), body=trio.sleep_forever, limit=5)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    certificate.check()
 
 
 def test_beside_other_tasks_it_is_told_where_the_fault_has_struck() -> None:

@@ -30,12 +30,12 @@ from nestling.testing._faulty_run import (
     FaultyRun,
     Invariant,
     Make,
-    short_body,
 )
 from nestling.testing._options import Options, checked_options
 from nestling.testing._progress import Progress
 from nestling.testing._resources import LEFT_OPEN
 from nestling.testing._steps import MOST_STEPS
+from nestling.testing._tasks import short_body
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -121,12 +121,12 @@ class _Examination:
     options: Options
     progress: Progress
     _most_steps: int = attrs.field(default=MOST_STEPS, init=False)
+    _usual: frozenset[str] = frozenset()
 
     def certificate(self) -> Certificate:
         seed, limit = self.options.seed, self.options.limit
         alone = self.run(())
-        if alone.problems and all(each.startswith(LEFT_OPEN) for each in alone.problems):
-            alone = self.run(())  # what is opened once for all runs is no leak
+        self._usual = alone.errors
         if alone.raised is not None:
             alone.problems.append(f"it fails by itself: {summary(alone.raised)}")
         if alone.problems:
@@ -145,8 +145,16 @@ class _Examination:
         return Certificate(points, failures, len(after) - len(some), seed)
 
     def run(self, faults: Faults, *, wants_stack: bool = False) -> FaultyRun:
+        run = self._run(faults, wants_stack)
+        if run.problems and all(each.startswith(LEFT_OPEN) for each in run.problems):
+            return self._run(faults, wants_stack)  # what is opened once for all runs is no leak
+        return run
+
+    def _run(self, faults: Faults, wants_stack: bool) -> FaultyRun:
         options = self.options
-        run = FaultyRun(faults, options.seed, options.idle, self._most_steps, wants_stack)
+        run = FaultyRun(
+            faults, options.seed, options.idle, self._most_steps, wants_stack, self._usual
+        )
         run.run(self.make, options.body, options.invariants)
         return run
 

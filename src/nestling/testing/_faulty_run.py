@@ -29,7 +29,7 @@ from nestling.testing._resources import keep, watching_resources
 from nestling.testing._signals import Signals, default_ctrl_c
 from nestling.testing._steps import MOST_STEPS, Steps
 from nestling.testing._tasks import (
-    is_in_own_code,
+    has_begun,
     listed,
     path_of,
     places_of,
@@ -37,6 +37,7 @@ from nestling.testing._tasks import (
     stack_of,
     tasks_below,
     title_of,
+    waits_in_composition,
     waits_in_own_code,
 )
 from nestling.testing._told import clear_frames
@@ -60,12 +61,6 @@ class GivenUp(BaseException):
     """What the tasks of a run that has hung raise, so that it ends."""
 
 
-async def short_body() -> None:
-    """Be the callback: a checkpoint, and a wait in which all that goes on comes to rest."""
-    await trio.lowlevel.checkpoint()
-    await trio.sleep(0.001)
-
-
 @attrs.define
 class FaultyRun:
     """One run, with the faults that are to strike in it.
@@ -73,6 +68,8 @@ class FaultyRun:
     Attributes:
         faults: in the order in which they strike.
         points: what followed the last fault; of a run without faults, all of it.
+        usual: the errors that there are without faults, too.
+        errors: those that there were in this run.
         struck: how many of the faults have struck.
         where: where the last of them did.
         stack: where the tasks waited before the last fault, where that was asked for; or when it
@@ -85,6 +82,8 @@ class FaultyRun:
     idle: float = MOST_SECONDS_IDLE
     most_steps: int = MOST_STEPS
     wants_stack: bool = False
+    usual: frozenset[str] = frozenset()
+    errors: frozenset[str] = frozenset()
     points: list[Point] = attrs.field(factory=list[Point])
     struck: int = 0
     where: Point | None = None
@@ -102,6 +101,7 @@ class FaultyRun:
     _reached: bool = False
     _struck_before: int = -1
     _looks_for_struck: bool = False
+    _may_be_told: set[int] | None = None
     _told: dict[str, tuple[str, str, str]] = attrs.field(factory=dict[str, tuple[str, str, str]])
     _hung: str = ""
     _events_when_hung: tuple[Event, ...] = ()
@@ -114,7 +114,7 @@ class FaultyRun:
             # What the frames of an error keep is not to be taken for kept by the composition.
             for error in (self.raised, self.late, *self._injected):
                 clear_frames(error)
-        self.problems += Outcome(
+        outcome = Outcome(
             kinds=[fault.kind for fault in self.faults[: self.struck]],
             injected=self._injected,
             raised=self.raised,
@@ -123,7 +123,10 @@ class FaultyRun:
             dependents=self._dependents,
             reached=self._reached,
             caught=caught,
-        ).problems()
+            usual=self.usual,
+        )
+        self.problems += outcome.problems()
+        self.errors = outcome.errors()
         for invariant in invariants:
             self._check(invariant)
         if self._hung:
@@ -195,11 +198,17 @@ class FaultyRun:
             self.where = self.where or point_at(step, task)
         elif self._active and not self._hung and self.struck == len(self.faults):
             self.points.append(point_at(step, task))
-        if self._looks_for_struck and raises_in_own_code(task):
+        if self._looks_for_struck and self._is_struck_later(task):
             self._tell([task])
         if self.struck and is_cancelled_by_fault(task):
             self._reached = self._reached or task is self._task
             self._check_order(task)
+
+    def _is_struck_later(self, task: trio.lowlevel.Task) -> bool:
+        """Tell whether a fault comes to a task that did not wait where it could be told before."""
+        if self._may_be_told is not None and id(task) not in self._may_be_told:
+            return False
+        return raises_in_own_code(task) and waits_in_composition(task)
 
     def _is_due(self, step: int) -> bool:
         if self.struck == len(self.faults) or not self._active or self._hung:
@@ -219,10 +228,13 @@ class FaultyRun:
         else:
             self._injected.append(strike(fault.kind, task, self._signals.inject, self.struck))
         if self.wants_stack and not alone:
-            at_once = [
-                each for each in self._tasks() if is_cancelled(each) and is_in_own_code(each)
-            ]
-            self._looks_for_struck = not at_once
+            tasks = self._tasks()
+            waiting = [each for each in tasks if waits_in_composition(each)]
+            at_once = [each for each in waiting if is_cancelled(each)]
+            # What waits in the kernel may be struck in its clean-up.
+            hidden = [each for each in tasks if has_begun(each) and each not in waiting]
+            self._may_be_told = {id(each) for each in hidden} if at_once else None
+            self._looks_for_struck = True
             self._tell(at_once)
 
     def _tell(self, struck: Sequence[trio.lowlevel.Task]) -> None:

@@ -12,7 +12,8 @@ from nestling._kernel._checks import check_choice, check_integer, check_seconds,
 from nestling._kernel._functions import check_async
 from nestling.testing._clock import MOST_SECONDS_IDLE
 from nestling.testing._faults import FAULT_KINDS, FaultKind
-from nestling.testing._faulty_run import Body, Invariant, short_body
+from nestling.testing._faulty_run import Body, Invariant
+from nestling.testing._tasks import short_body
 
 
 @attrs.frozen(kw_only=True)

@@ -47,6 +47,7 @@ class Steps(trio.abc.Instrument):
         self._after = after
         self._most = most
         self.tasks: dict[trio.lowlevel.Task, None] = {}
+        clock.tasks = self.tasks.keys()
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """Count a step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import textwrap
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,8 +14,19 @@ import trio
 from nestling._kernel._node import current_node
 from nestling.testing._trio_internals import next_step_of
 
+_OF_CERTIFY = frozenset({"nestling.testing._faulty_run", "nestling.testing._tasks"})
+
 MOST_TASKS = 5
 """Of how many tasks the place is told."""
+
+
+async def short_body() -> None:
+    """Be the callback: a checkpoint, and a wait in which all that goes on comes to rest."""
+    await trio.lowlevel.checkpoint()
+    await trio.sleep(0.001)
+
+
+_BODY = short_body.__code__
 
 
 def tasks_below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
@@ -42,17 +54,33 @@ def is_in_own_code(task: trio.lowlevel.Task) -> bool:
     return waits_in(task) is not None
 
 
+def waits_for_thread(task: trio.lowlevel.Task) -> bool:
+    """Tell whether a task waits for what a worker thread does."""
+    return any(
+        frame.f_globals.get("__name__") == "trio._threads" for frame, _ in task.iter_await_frames()
+    )
+
+
 def stack_of(task: trio.lowlevel.Task) -> str:
     """Return the stack of a task: what is not of the kernel or of trio, if there is such."""
     frames = list(task.iter_await_frames())
     own = [(frame, line) for frame, line in frames if _is_own_frame(frame)]
+    if not own and any(frame.f_code is _BODY for frame, _ in frames):
+        return "  in the callback, where it waits\n"
     return "".join(traceback.StackSummary.extract(iter(own or frames[-1:])).format())
+
+
+def waits_in_composition(task: trio.lowlevel.Task) -> bool:
+    """Tell whether a task waits in code of the composition, and not in the default callback."""
+    return is_in_own_code(task) and any(
+        _is_own_frame(frame) for frame, _ in task.iter_await_frames()
+    )
 
 
 def _is_own_frame(frame: FrameType) -> bool:
     module = str(frame.f_globals.get("__name__", ""))
     own = module.partition(".")[0] not in {"trio", "outcome", "contextlib"} and _is_own(module)
-    return own and module != "nestling.testing._faulty_run"
+    return own and module not in _OF_CERTIFY
 
 
 def waits_in(task: trio.lowlevel.Task) -> FrameType | None:
@@ -72,6 +100,11 @@ def _is_own(module: str) -> bool:
     if module.partition(".")[0] != "nestling":
         return True
     return module.startswith(("nestling.testing.", "nestling.adapters."))
+
+
+def has_begun(task: trio.lowlevel.Task) -> bool:
+    """Tell whether a task has taken a step."""
+    return inspect.getcoroutinestate(task.coro) != inspect.CORO_CREATED
 
 
 def raises_in_own_code(task: trio.lowlevel.Task) -> bool:

@@ -23,11 +23,11 @@ from typing import cast
 import attrs
 import trio
 
-from nestling._kernel._errors import NestlingError
+from nestling._kernel._errors import NestlingError, NotRunningError
 from nestling._kernel._events import Event, Running, Starting, Stopped, Stopping
 from nestling._kernel._outcome import forces, summary
 from nestling.testing._faults import FaultKind, InjectedError
-from nestling.testing._told import told_by
+from nestling.testing._told import all_of, told_by
 from nestling.testing._trace import Trace
 
 if sys.version_info < (3, 11):
@@ -39,6 +39,7 @@ _ALLOWED: dict[type[Event], tuple[type[Event] | None, ...]] = {
     Stopping: (Running,),
     Stopped: (Starting, Stopping),
 }
+_KERNEL = "nestling._kernel."
 _OUTSIDE = frozenset({"trio", "outcome", "contextlib", "exceptiongroup"})
 
 
@@ -55,6 +56,7 @@ class Outcome:
         dependents: who depends on whom, by path.
         reached: a cancellation has reached the task of the run.
         caught: the scope has caught it.
+        usual: what errors there are without faults, too.
     """
 
     kinds: Sequence[FaultKind]
@@ -65,13 +67,15 @@ class Outcome:
     dependents: Mapping[str, frozenset[str]]
     reached: bool
     caught: bool
+    usual: frozenset[str] = frozenset()
 
     def problems(self) -> Iterator[str]:
         """Say what contradicts the laws."""
         yield from self._order()
         yield from self._errors()
         yield from self._interrupts()
-        if self.reached and not self.caught and self.raised is None and self.late is None:
+        silent = self.raised is None and self.late is None
+        if self.reached and not self.caught and silent and not self.errors():
             yield "law 8: a Cancelled is swallowed"
         if _holds_cancelled(self.raised):
             yield "law 8: a Cancelled came out of its scope"
@@ -96,17 +100,37 @@ class Outcome:
             elif isinstance(event, Stopped):
                 live.discard(event.path)
 
+    def errors(self) -> frozenset[str]:
+        """Return what has failed, in one line each; of groups, each member."""
+        failed = [each for each in self._shown().values() if isinstance(each, Exception)]
+        return frozenset(map(summary, failed))
+
     def _errors(self) -> Iterator[str]:
-        told = told_by(self.raised)
         shown = self._shown()
-        for error in self.injected:
-            came = error is not None and (id(error) in shown or _has_come_to_kernel(error))
-            if came and isinstance(error, InjectedError) and str(error) not in told:
+        injected = [error for error in self.injected if isinstance(error, InjectedError)]
+        lost = [each for each in injected if any(map(_is_lost, [each, *self._groups_of(each)]))]
+        handled = [error for error in injected if error not in lost]
+        told = "\n".join(map(told_by, [self.raised, *handled]))
+        for error in lost:
+            if str(error) not in told:
                 yield f"law 3: {summary(error)} is lost"
         if self.kinds and "error" not in self.kinds:
-            for error in shown.values():
-                if isinstance(error, Exception) and not isinstance(error, NestlingError):
-                    yield f"{' and '.join(self.kinds)} makes it fail: {summary(error)}"
+            for each in shown.values():
+                if isinstance(each, Exception) and self._is_news(each):
+                    yield f"{' and '.join(self.kinds)} makes it fail: {summary(each)}"
+
+    def _is_news(self, error: Exception) -> bool:
+        """Tell whether an error is one that only a fault has brought about."""
+        of_kernel = isinstance(error, NestlingError) and not isinstance(error, NotRunningError)
+        return not of_kernel and summary(error) not in self.usual
+
+    def _groups_of(self, error: BaseException) -> Iterator[BaseException]:
+        """Yield the groups with ``error`` that observers have seen."""
+        for event in self.trace.events:
+            if isinstance(event, (Stopping, Stopped)):
+                group = event.error
+                if group is not error and any(leaf is error for leaf in _leaves(group)):
+                    yield cast("BaseException", group)
 
     def _shown(self) -> dict[int, BaseException]:
         """Return the errors that came out, and those that observers have seen."""
@@ -119,6 +143,7 @@ class Outcome:
         return {id(error): error for error in found}
 
     def _interrupts(self) -> Iterator[str]:
+        told = any(isinstance(each, KeyboardInterrupt) for each in all_of(self.raised))
         forced = forces(self.raised) or self.late is not None
         pairs = zip(self.kinds, self.injected, strict=True)
         struck = [error for kind, error in pairs if kind == "interrupt"]
@@ -127,7 +152,7 @@ class Outcome:
             yield "law 4: a KeyboardInterrupt is lost"
         elif known and _is_group_of_kernel(self.raised):
             yield "law 4: a KeyboardInterrupt came out in a group"
-        if None in struck and not forced:
+        if None in struck and not forced and not told:
             yield "law 4: Ctrl-C is lost"
 
 
@@ -141,7 +166,24 @@ def _leaves(error: BaseException | None) -> Iterator[BaseException]:
 
 def _has_come_to_kernel(error: BaseException) -> bool:
     """Tell whether the kernel knows of an error: what was handled before is not its concern."""
-    return any(module.startswith("nestling._kernel.") for module in _modules(error))
+    return any(module.startswith(_KERNEL) for module in _modules(error))
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Tell whether an error was lost by who got it from its callback, or by the kernel.
+
+    Who runs something by itself may handle its errors; and a `Process` keeps its own.
+    """
+    places = [
+        (str(frame.f_globals.get("__name__", "")), frame.f_code.co_name)
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    if len(places) < 2:
+        return False
+    (module, name), (inner_module, inner_name) = places[:2]
+    if module.startswith(_KERNEL):
+        return (module, name) != (f"{_KERNEL}_process", "_run")
+    return inner_module.startswith(_KERNEL) and inner_name in {"_call_back", "_callback", "_enter"}
 
 
 def _is_group_of_kernel(error: BaseException | None) -> bool:
@@ -150,7 +192,7 @@ def _is_group_of_kernel(error: BaseException | None) -> bool:
         return False
     modules = reversed(list(_modules(cast("BaseException", error))))
     made_in = next((each for each in modules if each.partition(".")[0] not in _OUTSIDE), "")
-    return made_in.startswith("nestling._kernel.")
+    return made_in.startswith(_KERNEL)
 
 
 def _modules(error: BaseException) -> Iterator[str]:
