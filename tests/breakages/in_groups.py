@@ -14,18 +14,18 @@ BREAKAGES = [
     Breakage(
         name="the only error of a group is raised bare",
         file=GROUP,
-        old="            raise BaseExceptionGroup(",
+        old="        raise BaseExceptionGroup(",
         new=(
-            "            if len(errors) == 1:\n"
-            "                raise_again(errors[0])\n"
-            "            raise BaseExceptionGroup("
+            "        if len(failed) == 1:\n"
+            "            raise_again(failed[0][1])\n"
+            "        raise BaseExceptionGroup("
         ),
         noticed_by=("kernel/test_parallel.py",),
     ),
     Breakage(
         name="the message of a group does not count those that failed",
         file=GROUP,
-        old='f"{len(names)} of {len(self.members)} members failed: {shown}{more}"',
+        old='f"{len(names)} {among} failed: {shown}{more}"',
         new='f"members failed: {shown}{more}"',
         noticed_by=("kernel/test_parallel.py",),
     ),

@@ -52,6 +52,18 @@ def check_integer(value: object, argument: str, *, least: int | None = None) -> 
     return value
 
 
+def check_number(
+    value: object, argument: str, *, least: float = -math.inf, most: float = math.inf
+) -> float:
+    """Return ``value`` as a finite number from ``least`` to ``most``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{argument} must be a number, not {describe_value(value)}")
+    if not (math.isfinite(value) and least <= value <= most):
+        bounds = f"from {least:g} to {most:g}" if math.isfinite(most) else f"at least {least:g}"
+        raise ValueError(f"{argument} must be {bounds}, not {value!r}")
+    return value
+
+
 def check_name(value: object, argument: str) -> str:
     """Return ``value`` as a node's name: a string, not empty, without a slash."""
     if not isinstance(value, str):

@@ -1,7 +1,8 @@
 """The life-cycle events of the run tree.
 
 Every node goes ``Starting, Running, Stopping, Stopped``, or ``Starting, Stopped`` where it never
-ran. The events are values: frozen, and complete in themselves.
+ran. Under supervision a node of the same path may follow: `Restarting` announces it. The events
+are values: frozen, and complete in themselves.
 """
 
 from __future__ import annotations
@@ -73,6 +74,23 @@ class Stopped(Event):
 
     error: BaseException | None = None
     suppressed: tuple[BaseException, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class Restarting(Event):
+    """A node has failed or ended, and is to be started anew.
+
+    Its node is that of no run: those before it have stopped, and the next one has not started.
+
+    Attributes:
+        attempt: how many times it was started anew, counted since it was last healthy.
+        delay: seconds until it starts, at the earliest: what depends on it stops first.
+        error: what it failed with, or None.
+    """
+
+    attempt: int
+    delay: float
+    error: BaseException | None = None
 
 
 Observer = Callable[[Event], object]

@@ -19,6 +19,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import NoReturn
 
 import trio
 
@@ -27,14 +28,10 @@ from nestling._kernel._interrupts import interruptible, protected, surely
 from nestling._kernel._member import Member, Plan, return_from_callback
 from nestling._kernel._node import (
     Callback,
-    child_node,
     claim,
     current_node,
-    enter_node,
 )
 from nestling._kernel._outcome import (
-    add_signature,
-    first_error,
     forces,
     note_suppressed,
     raise_again,
@@ -116,7 +113,7 @@ class Group(ABC):
     def begin(self, member: Member, *, alone: bool) -> None:
         """Start a member in tasks; ``alone`` if it must be possible to cancel it alone."""
         plan = member.plan
-        self.enter(member)
+        member.enter(self._parent)
         if plan.start is not None:
             nursery = self.together
             if alone:
@@ -135,15 +132,6 @@ class Group(ABC):
             nursery.start_soon(self._foreground, member, name=plan.label)
             if plan.ready:
                 self.member_runs(member)
-
-    def enter(self, member: Member) -> None:
-        """Make the member's node, if it needs one, and report that it starts."""
-        member.phase = "starting"
-        plan, parent = member.plan, self._parent
-        if plan.is_node and (plan.name is not None or (parent is not None and parent.watchers)):
-            member.node = child_node(parent, plan.name or plan.label, plan.kind)
-            member.node.claimed = True
-            member.node.starting()
 
     def member_runs(self, member: Member) -> None:
         """Note that a member is running."""
@@ -179,7 +167,7 @@ class Group(ABC):
 
     @protected
     async def _start_in_task(self, member: Member) -> None:
-        enter_node_of(member)
+        member.enter_node()
         assert member.plan.start is not None
         try:
             if member.scope is None:
@@ -199,7 +187,7 @@ class Group(ABC):
 
     @protected
     async def _foreground(self, member: Member) -> None:
-        enter_node_of(member)
+        member.enter_node()
         assert member.plan.foreground is not None
         try:
             if member.scope is None:
@@ -219,7 +207,7 @@ class Group(ABC):
 
     @protected
     async def _stop_in_task(self, member: Member) -> None:
-        enter_node_of(member)
+        member.enter_node()
         assert member.plan.stop is not None
         try:
             if not member.returned:
@@ -293,13 +281,7 @@ class Group(ABC):
     def _finish(self, member: Member) -> None:
         if member.live:
             return
-        if member.node is not None:
-            error, others = errors_of(member)
-            if member.phase == "running":
-                member.node.stopping(error)
-            member.node.suppressed.extend(other for _, other in others)
-            member.node.stopped(error)
-        member.phase = "ended"
+        member.end()
         if member.gone is not None:
             member.gone.set()
 
@@ -307,48 +289,37 @@ class Group(ABC):
         """Raise what the members failed with: always as a group, but for an interrupt."""
         if not self.failed:
             return
-        names: list[str] = []
-        errors: list[BaseException] = []
+        raise_all(self._take_errors(), f"of {len(self.members)} members")
+
+    def _take_errors(self) -> list[tuple[str, BaseException]]:
+        failed: list[tuple[str, BaseException]] = []
         for member in self.members:
-            error, others = errors_of(member)
+            error = member.take_error()
             if error is not None:
-                note_suppressed(error, others)
-                if member.plan.name is not None:
-                    add_signature(error, member.plan.name)
-                names.append(member.plan.name or member.plan.label)
-                errors.append(error)
-            member.failure = member.stop_failure = None
-        try:
-            interrupt = next((error for error in errors if forces(error)), None)
-            if interrupt is not None:
-                pairs = list(zip(names, errors, strict=True))
-                note_suppressed(interrupt, [pair for pair in pairs if pair[1] is not interrupt])
-                pairs.clear()
-                raise_again(interrupt)
-            raise BaseExceptionGroup(self._message(names), [*errors])
-        finally:
-            errors.clear()
-            error = interrupt = None
-
-    def _message(self, names: list[str]) -> str:
-        shown = ", ".join(map(repr, names[:MOST_NAMES]))
-        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-        return f"{len(names)} of {len(self.members)} members failed: {shown}{more}"
+                failed.append((member.plan.name or member.plan.label, error))
+        return failed
 
 
-def errors_of(
-    member: Member,
-) -> tuple[BaseException | None, list[tuple[str, BaseException]]]:
-    """Choose the error of a member, as `leaf` and `start_stop` would."""
-    return first_error(
-        [
-            ("the stop function", member.stop_failure),
-            (f"the {member.plan.kind}", member.failure),
-        ]
-    )
+def raise_all(failed: list[tuple[str, BaseException]], among: str) -> NoReturn:
+    """Raise the errors of those that failed: as a group, or else the interrupt among them.
+
+    Args:
+        failed: who failed, and with what. It is emptied: it would keep what is raised.
+        among: says of how many of what they are.
+    """
+    try:
+        interrupt = next((error for _, error in failed if forces(error)), None)
+        if interrupt is not None:
+            note_suppressed(interrupt, [pair for pair in failed if pair[1] is not interrupt])
+            raise_again(interrupt)
+        names = [name for name, _ in failed]
+        raise BaseExceptionGroup(_message(names, among), [error for _, error in failed])
+    finally:
+        failed.clear()
+        interrupt = None
 
 
-def enter_node_of(member: Member) -> None:
-    """Let the rest of the current task run in the member's node."""
-    if member.node is not None:
-        enter_node(member.node)
+def _message(names: list[str], among: str) -> str:
+    shown = ", ".join(map(repr, names[:MOST_NAMES]))
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"{len(names)} {among} failed: {shown}{more}"

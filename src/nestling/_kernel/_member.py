@@ -20,16 +20,32 @@ none         stopped by cancelling the foreground       leaf without ``stop``, s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import attrs
 import trio
 
 from nestling._kernel._interrupts import protected
-from nestling._kernel._node import Callback, Node
+from nestling._kernel._node import Callback, Node, child_node, enter_node
+from nestling._kernel._outcome import add_signature, first_error, note_suppressed
 
-if TYPE_CHECKING:
-    from nestling._kernel._group import Group
+
+class Runner(Protocol):
+    """Who runs a member, and is told how it fares.
+
+    Attributes:
+        stopping: what depends on the member is gone.
+    """
+
+    stopping: bool
+
+    def member_runs(self, member: Member) -> None:
+        """Note that a member is running."""
+        ...
+
+    def member_ends(self, member: Member) -> None:
+        """Note that a member can no longer run, and waits for its dependents to be gone."""
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -79,7 +95,7 @@ class Member:
     """
 
     plan: Plan
-    group: Group
+    group: Runner
     phase: Literal["waiting", "starting", "running", "stopping", "ended"] = "waiting"
     live: int = 0
     node: Node | None = None
@@ -94,6 +110,49 @@ class Member:
     def ready(self) -> None:
         """Tell the group that the member runs."""
         self.group.member_runs(self)
+
+    def enter(self, parent: Node | None) -> None:
+        """Make its node, if it needs one, and report that it starts."""
+        self.phase = "starting"
+        plan = self.plan
+        if plan.is_node and (plan.name is not None or (parent is not None and parent.watchers)):
+            self.node = child_node(parent, plan.name or plan.label, plan.kind)
+            self.node.claimed = True
+            self.node.starting()
+
+    def end(self) -> None:
+        """Report that nothing of it is left."""
+        if self.node is not None:
+            error, others = self.errors()
+            if self.phase == "running":
+                self.node.stopping(error)
+            self.node.suppressed.extend(other for _, other in others)
+            self.node.stopped(error)
+        self.phase = "ended"
+
+    def enter_node(self) -> None:
+        """Let the rest of the current task run in the member's node."""
+        if self.node is not None:
+            enter_node(self.node)
+
+    def errors(self) -> tuple[BaseException | None, list[tuple[str, BaseException]]]:
+        """Choose the error of the member, as `leaf` and `start_stop` would, among all of them."""
+        return first_error(
+            [
+                ("the stop function", self.stop_failure),
+                (f"the {self.plan.kind}", self.failure),
+            ]
+        )
+
+    def take_error(self) -> BaseException | None:
+        """Return its error, signed and with notes of the others; keep none."""
+        error, others = self.errors()
+        if error is not None:
+            note_suppressed(error, others)
+            if self.plan.name is not None:
+                add_signature(error, self.plan.name)
+        self.failure = self.stop_failure = None
+        return error
 
     @protected
     async def callback(self) -> None:

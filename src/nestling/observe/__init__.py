@@ -3,6 +3,7 @@
 from nestling._kernel._events import (
     Event as Event,
     Observer as Observer,
+    Restarting as Restarting,
     Running as Running,
     Starting as Starting,
     Stopped as Stopped,
@@ -17,6 +18,7 @@ __all__ = [
     "Description",
     "Event",
     "Observer",
+    "Restarting",
     "Running",
     "Starting",
     "Stopped",

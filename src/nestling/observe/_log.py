@@ -7,6 +7,7 @@ Starting                  INFO     ``shop/http: starting``
 Running                   INFO     ``shop/http: running``
 Stopping                  INFO     ``shop/http: stopping``
 Stopped                   INFO     ``shop/http: stopped``
+Restarting                WARNING  ``shop/http: restart 1 in 0.1 s: OSError: ...``
 Stopped, never ran        INFO     ``shop/http: stopped before it was running``
 Stopped, error            ERROR    ``shop/http: failed: OSError: ...``
 Stopped, never ran, error ERROR    ``shop/http: failed to start: OSError: ...``
@@ -20,7 +21,15 @@ import logging
 from typing import cast
 
 from nestling._kernel._checks import describe_value
-from nestling._kernel._events import Event, Observer, Running, Starting, Stopped, Stopping
+from nestling._kernel._events import (
+    Event,
+    Observer,
+    Restarting,
+    Running,
+    Starting,
+    Stopped,
+    Stopping,
+)
 from nestling._kernel._node import Node
 from nestling._kernel._outcome import summary
 
@@ -65,6 +74,10 @@ class LogEvents:
             self._write(logging.INFO, event, "stopping")
         elif isinstance(event, Stopped):
             self._stopped(event)
+        elif isinstance(event, Restarting):
+            why = "" if event.error is None else f": {one_line(event.error)}"
+            text = f"restart {event.attempt} in {event.delay:.3g} s{why}"
+            self._write(logging.WARNING, event, text)
 
     def _stopped(self, event: Stopped) -> None:
         ran = event.node in self._ran

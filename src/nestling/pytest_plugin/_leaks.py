@@ -24,7 +24,7 @@ from contextlib import contextmanager
 import attrs
 import trio
 
-from nestling._kernel._events import Event, Stopped
+from nestling._kernel._events import Event, Restarting, Stopped
 from nestling._kernel._node import Node, current_node, enter_node, leave_node, watching_node
 from nestling.testing._tasks import stack_of, tasks_below, title_of
 
@@ -65,6 +65,7 @@ class Watch:
         """Take note of an event."""
         if isinstance(event, Stopped):
             self._lives.pop(event.node, None)
+        if isinstance(event, (Stopped, Restarting)):
             return
         known = self._lives.get(event.node)
         task = trio.lowlevel.current_task() if known is None else known.task

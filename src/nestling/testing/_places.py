@@ -10,6 +10,7 @@ import attrs
 from nestling._kernel._chain import Chain
 from nestling._kernel._named import Named
 from nestling._kernel._runnable import Composed, Wrapper
+from nestling.supervise._graph import Graph
 
 
 def paths_of(r: Composed) -> list[str]:
@@ -66,6 +67,13 @@ def _pairs(r: Composed, around: Place) -> Iterator[tuple[str, str]]:
     place = around.of(r)
     for part in r.parts:
         yield from _pairs(part, place)
+    if isinstance(r, Graph):
+        paths = {each.name: list(_paths(each.runnable, place)) for each in r.nodes}
+        for each in r.nodes:
+            for name in each.requires:
+                yield from (
+                    (provider, path) for provider in paths[name] for path in paths[each.name]
+                )
     if isinstance(r, Chain):
         levels = [list(_paths(part, place)) for part in r.parts]
         for number, providers in enumerate(levels):

@@ -122,7 +122,7 @@ class Trace:
         for event in self._events:
             if isinstance(event, Stopped):
                 live.pop(event.node, None)
-            else:
+            elif type(event) in _PHASE_OF:
                 live[event.node] = None
         return tuple(live)
 

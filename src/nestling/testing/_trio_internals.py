@@ -18,6 +18,7 @@ import trio
 from trio._core import _run  # pyright: ignore[reportPrivateUsage]
 
 from nestling._kernel._errors import NestlingError
+from nestling.supervise._chance import CHANCE
 
 
 class UnsupportedTrioError(NestlingError):
@@ -42,9 +43,12 @@ def scheduled_by(seed: int) -> Generator[None, None, None]:
         ) from None
     _runner._ALLOW_DETERMINISTIC_SCHEDULING = True
     _runner._r = random.Random(seed)
+    delays = CHANCE.getstate()
+    CHANCE.seed(seed)
     try:
         yield
     finally:
+        CHANCE.setstate(delays)
         _runner._ALLOW_DETERMINISTIC_SCHEDULING = before
         _runner._r = generator
 

@@ -5,8 +5,8 @@ law    what is looked at
 =====  =============================================================================================
 1      each node starts, runs and stops once; it stops after what depends on it (the run itself
        looks at whom a cancellation reaches)
-3      an injected error that has come to the kernel is told by what comes out; and nothing else has
-       failed where it was only cancelled, or interrupted
+3      an injected error that has come to the kernel is told by what comes out, or followed by a
+       restart; and nothing else has failed where it was only cancelled, or interrupted
 4      an interrupt comes out, and the kernel has put it into no group
 6      no node is left (the run itself looks at tasks, files and the like)
 8      a cancellation that has reached the task of the run comes out, and not out of its scope
@@ -24,7 +24,7 @@ import attrs
 import trio
 
 from nestling._kernel._errors import NestlingError, NotRunningError
-from nestling._kernel._events import Event, Running, Starting, Stopped, Stopping
+from nestling._kernel._events import Event, Restarting, Running, Starting, Stopped, Stopping
 from nestling._kernel._outcome import forces, summary
 from nestling.testing._faults import FaultKind, InjectedError
 from nestling.testing._told import all_of, told_by
@@ -110,7 +110,7 @@ class Outcome:
         injected = [error for error in self.injected if isinstance(error, InjectedError)]
         lost = [each for each in injected if any(map(_is_lost, [each, *self._groups_of(each)]))]
         handled = [error for error in injected if error not in lost]
-        told = "\n".join(map(told_by, [self.raised, *handled]))
+        told = "\n".join(map(told_by, [self.raised, *handled, *self._followed_by_restarts()]))
         for error in lost:
             if str(error) not in told:
                 yield f"law 3: {summary(error)} is lost"
@@ -131,6 +131,11 @@ class Outcome:
                 group = event.error
                 if group is not error and any(leaf is error for leaf in _leaves(group)):
                     yield cast("BaseException", group)
+
+    def _followed_by_restarts(self) -> Iterator[BaseException | None]:
+        for event in self.trace.events:
+            if isinstance(event, Restarting):
+                yield event.error
 
     def _shown(self) -> dict[int, BaseException]:
         """Return the errors that came out, and those that observers have seen."""

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+import trio
+
+from nestling import (
+    InvalidGraphError,
+    Runnable,
+    StopTimeoutError,
+    chain,
+    leaf,
+    named,
+    nop,
+    parallel,
+    running,
+    start_stop,
+    timeouts,
+)
+from nestling._kernel._outcome import notes
+from nestling.observe import describe, render
+from nestling.supervise import Backoff, RestartPolicy, graph, node, restart
+from nestling.testing import Probe, certify, override, record, schedules
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
+POLICY = RestartPolicy(backoff=Backoff(initial=1, factor=1, jitter=0))
+
+
+def lost() -> OSError:
+    return OSError("lost")
+
+
+def shop(**replaced: Runnable) -> Runnable:
+    """``db`` and ``cache``; ``http`` requires both; ``admin`` requires ``http``; ``clock`` none."""
+    runnables: dict[str, Runnable] = {
+        name: Probe(name, start=0.5, stop=0.25)
+        for name in ("db", "cache", "http", "admin", "clock")
+    }
+    runnables.update(replaced)
+    return graph(
+        node("admin", runnables["admin"], requires=["http"]),
+        node("http", runnables["http"], requires=["db", "cache"]),
+        node("db", runnables["db"], restart=POLICY),
+        node("cache", runnables["cache"]),
+        node("clock", runnables["clock"]),
+    )
+
+
+def phases(trace: Any, *names: str) -> list[str]:
+    """What has happened to nodes, as ``db running``, in order; of all if none is named."""
+    return [
+        f"{event.path} {type(event).__name__.lower()}"
+        for event in trace.events
+        if "/" not in event.path and (not names or event.path in names)
+    ]
+
+
+@schedules(20)
+async def test_each_node_starts_once_what_it_requires_runs_and_stops_after_what_requires_it() -> (
+    None
+):
+    with record() as trace:
+        async with running(shop()):
+            assert trio.current_time() == 1.5  # db and cache at the same time, http, admin
+    assert trio.current_time() == 2.25
+    for before, after in [
+        ("db running", "http starting"),
+        ("cache running", "http starting"),
+        ("http running", "admin starting"),
+        ("admin stopped", "http stopping"),
+        ("http stopped", "db stopping"),
+        ("http stopped", "cache stopping"),
+    ]:
+        trace.assert_order(before, after)
+
+
+async def test_what_is_independent_starts_and_stops_at_the_same_time() -> None:
+    async with running(graph(*[node(f"n{number}", Probe("p", start=1)) for number in range(50)])):
+        assert trio.current_time() == 1
+    assert trio.current_time() == 1
+
+
+@schedules(20)
+async def test_a_node_that_starts_anew_takes_exactly_its_dependents_down_inside_out_and_up() -> (
+    None
+):
+    db = Probe("db", start=0.5, run=2, fail=lost())
+    with record() as trace:
+        async with running(shop(db=db)):
+            await trio.sleep(4.25)  # from 1.5 on; db fails at 2.5, and runs again from 4.5 on
+    seen = phases(trace, "admin", "http", "db")
+    assert seen[seen.index("admin running") + 1 :][:13] == [
+        "admin stopping",
+        "admin stopped",
+        "http stopping",
+        "http stopped",
+        "db stopping",
+        "db stopped",
+        "db restarting",
+        "db starting",
+        "db running",
+        "http starting",
+        "http running",
+        "admin starting",
+        "admin running",
+    ]
+    assert phases(trace, "cache", "clock").count("cache starting") == 1
+    assert phases(trace, "cache", "clock").count("clock starting") == 1
+
+
+async def test_a_node_that_fails_while_its_dependents_start_gives_the_start_up() -> None:
+    slow = Probe("http", start=10)
+    cache = Probe("cache", run=1, fail=lost())
+    with record() as trace, pytest.raises(ExceptionGroup) as caught:
+        await shop(http=slow, cache=cache).run(trio.sleep_forever)
+    assert trio.current_time() < 3
+    assert caught.value.message == "1 of 5 nodes failed: 'cache'"
+    (error,) = caught.value.exceptions
+    assert notes(error)[-1] == (
+        "when 'cache' failed to start: 'db', 'clock' ran; 'http' was starting; "
+        "'admin' was not started"
+    )
+    trace.assert_order("http stopped", "db stopping")
+    assert "admin starting" not in phases(trace)
+
+
+async def test_a_node_that_fails_for_good_cancels_the_callback_and_stops_the_others_in_order() -> (
+    None
+):
+    with record() as trace, pytest.raises(ExceptionGroup, match="1 of 5 nodes failed: 'cache'"):
+        async with running(shop(cache=Probe("cache", run=5, fail=lost()))):
+            await trio.sleep_forever()
+    trace.assert_order("admin stopped", "http stopping", "http stopped", "db stopping")
+    trace.assert_order("http stopped", "cache stopped")
+
+
+async def test_a_node_that_returns_ends_the_graph_without_an_error() -> None:
+    async with running(shop(clock=Probe("clock", run=3))):
+        await trio.sleep(99)
+    assert trio.current_time() < 5
+
+
+async def test_a_dependent_that_hangs_keeps_its_provider_and_is_forced_by_a_deadline() -> None:
+    stopped: list[str] = []
+
+    async def hang() -> None:
+        stopped.append("http is asked")
+        await trio.sleep_forever()
+
+    async def stop_db() -> None:
+        stopped.append("db stops")
+
+    pair = graph(
+        node("db", start_stop(trio.lowlevel.checkpoint, stop_db)),
+        node("http", leaf(trio.sleep_forever, hang), requires=["db"]),
+    )
+    with pytest.raises(StopTimeoutError) as caught:
+        async with running(named("shop", timeouts(pair, stop=3))):
+            pass
+    assert caught.value.stuck == ("shop/db", "shop/http")
+    assert stopped == ["http is asked", "db stops"]
+    assert trio.current_time() == 3
+
+
+@pytest.mark.parametrize("fault", ["cancelled", "interrupted"])
+async def test_law_1_it_goes_down_from_the_inside_out_however_it_is_forced(fault: str) -> None:
+    with record() as trace:
+        if fault == "cancelled":
+            with trio.move_on_after(3):
+                await shop().run(trio.sleep_forever)
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                async with running(shop()):
+                    raise KeyboardInterrupt
+    trace.assert_order("admin stopped", "http stopping", "http stopped", "db stopping")
+    trace.assert_order("http stopped", "cache stopping")
+    assert trace.live() == ()
+
+
+async def test_a_node_that_fails_again_and_again_ends_the_graph() -> None:
+    policy = RestartPolicy(backoff=Backoff(initial=0, jitter=0), limit=1)
+    flaky = node("db", Probe("db", run=1, fail=lost()), restart=policy)
+    with pytest.raises(ExceptionGroup, match="1 of 2 nodes failed: 'db'") as caught:
+        async with running(graph(flaky, node("http", Probe("http"), requires=["db"]))):
+            await trio.sleep_forever()
+    assert "too many restarts, more than 1 in 5 s" in str(caught.value.exceptions[0])
+    assert trio.current_time() == 2
+
+
+async def test_its_nodes_are_in_the_run_tree_and_can_be_overridden() -> None:
+    whole = named("shop", shop())
+    assert render(describe(whole)).splitlines()[0] == "shop (graph)"
+    with record() as trace:
+        async with running(override(whole, {"shop/db": nop(), "shop/http": Probe("http")})):
+            pass
+    assert trace.order("shop/db running", "shop/http starting")
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda: graph(node("a", nop()), node("a", nop())), "has two nodes that are called 'a'"),
+        (
+            lambda: graph(node("a", nop(), requires=["b"])),
+            "node 'a' requires 'b', which is not in the graph",
+        ),
+        (
+            lambda: graph(
+                node("a", nop(), requires=["b"]),
+                node("b", nop(), requires=["c"]),
+                node("c", nop(), requires=["a"]),
+            ),
+            "require one another: ",
+        ),
+        (lambda: graph(node("a", nop(), requires=["a"])), "'a' requires 'a'"),
+    ],
+)
+def test_what_is_no_graph_is_refused_when_it_is_built(
+    make: Callable[[], Runnable], problem: str
+) -> None:
+    with pytest.raises(InvalidGraphError) as caught:
+        make()
+    assert problem in str(caught.value)
+
+
+def test_the_circle_is_named() -> None:
+    with pytest.raises(InvalidGraphError) as caught:
+        graph(
+            node("a", nop(), requires=["b"]),
+            node("b", nop(), requires=["a"]),
+            node("x", nop()),
+        )
+    circle = str(caught.value).partition(": ")[2]
+    assert circle in {"'a' requires 'b' requires 'a'", "'b' requires 'a' requires 'b'"}
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda: node("a/b", nop()), "name of node() must be a non-empty, printable string"),
+        (lambda: node("a", cast("Any", 5)), "r of node('a') must be a runnable"),
+        (
+            lambda: node("a", nop(), requires="db"),
+            "requires of node('a') must be a list or",
+        ),
+        (lambda: node("a", nop(), requires=cast("Any", [5])), "each of requires of node('a') must"),
+        (
+            lambda: node("a", nop(), restart=cast("Any", 5)),
+            "restart of node('a') must be a",
+        ),
+        (lambda: graph(cast("Any", nop())), "argument 1 of graph() must be made by node(), not"),
+    ],
+)
+def test_bad_input_is_refused(make: Callable[[], Any], problem: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        make()
+    assert problem in str(caught.value)
+
+
+def test_without_nodes_it_is_nop() -> None:
+    assert repr(graph()) == repr(nop())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: graph(node("db", leaf(trio.sleep_forever)), node("h", Probe("h"), requires=["db"])),
+        lambda: shop(),  # noqa: PLW0108
+        lambda: chain(Probe("a"), graph(node("b", Probe("b"), restart=POLICY)), Probe("c")),
+        lambda: graph(
+            node("u", parallel(Probe("p"), Probe("q", kind="leaf")), restart=POLICY),
+            node("v", restart(Probe("v", kind="resource"), POLICY), requires=["u"]),
+        ),
+    ],
+    ids=["two", "shop", "in a chain", "nested"],
+)
+def test_it_is_safe_at_each_point(make: Callable[[], Runnable]) -> None:
+    certify(make, limit=250).check()
