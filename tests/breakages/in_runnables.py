@@ -181,8 +181,8 @@ BREAKAGES = [
     Breakage(
         name="what a sync function does before it returns an awaitable is protected from ctrl-c",
         file="_kernel/_interrupts.py",
-        old="    calling = call if _is_async(function) else _call_openly\n",
-        new="    calling = call\n",
+        old="    return _call_openly(function, *args, **keywords)\n",
+        new="    return call(function, *args, **keywords)\n",
         noticed_by=("kernel/test_interrupts.py",),
     ),
     Breakage(

@@ -186,7 +186,8 @@ def test_a_signal_lets_everything_in_hand_finish_and_closes_the_database_last(
 
 
 def test_a_second_signal_forces_and_the_next_run_mails_what_was_left(tmp_path: Path) -> None:
-    settings = {"SHOP_REPORT_SECONDS": "60", "SHOP_MAIL_SECONDS": "60"}
+    # What is not forced outlasts the time that `end` waits.
+    settings = {"SHOP_REPORT_SECONDS": "600", "SHOP_MAIL_SECONDS": "600"}
     with started(tmp_path, settings) as shop:
         shop.call("POST", "/orders", ORDER)
         report = shop.ask("GET", "/report")
@@ -195,9 +196,7 @@ def test_a_second_signal_forces_and_the_next_run_mails_what_was_left(tmp_path: P
         shop.signal()
         shop.until("shop/http: stopping")
         shop.signal()
-        before = time.monotonic()
         assert shop.end() == 3
-        assert time.monotonic() - before < 1
         with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
             answer(report)
     assert "shop/http" in shop.until("forced")

@@ -31,6 +31,7 @@ from nestling._kernel._functions import call, without_partial
 T = TypeVar("T")
 F = TypeVar("F", bound="Callable[..., Any]")
 
+_ASYNC = inspect.CO_COROUTINE
 _OWN: dict[int, CodeType] = {}
 
 
@@ -90,8 +91,14 @@ async def _open(awaitable: Awaitable[T]) -> T:
 def _begin(
     function: Callable[..., Awaitable[T]], *args: object, **keywords: object
 ) -> Awaitable[T]:
-    calling = call if _is_async(function) else _call_openly
-    return calling(function, *args, **keywords)
+    """Call ``function``, open to KeyboardInterrupt if that runs code of it.
+
+    For each member this is run at least twice, so what nearly all are, an async function, comes
+    first, and what it returns is not looked at.
+    """
+    if _is_async(function):
+        return function(*args, **keywords)
+    return _call_openly(function, *args, **keywords)
 
 
 @trio.lowlevel.disable_ki_protection
@@ -103,8 +110,10 @@ def _call_openly(
 
 def _is_async(function: Callable[..., object]) -> bool:
     """Tell whether to call ``function`` runs no code of it, but makes a coroutine."""
-    code = getattr(without_partial(function), "__code__", None)
-    return code is not None and bool(code.co_flags & inspect.CO_COROUTINE)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        code = getattr(without_partial(function), "__code__", None)
+    return code is not None and code.co_flags & _ASYNC != 0
 
 
 def _waits_to_begin(awaitable: Awaitable[object]) -> bool:
