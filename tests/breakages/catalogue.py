@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.breakages import in_errors, in_groups, in_processes, in_providers, in_runnables
+from tests.breakages import (
+    in_errors,
+    in_groups,
+    in_processes,
+    in_providers,
+    in_runnables,
+    in_supervision,
+)
 
 CATALOGUE = [
     *in_providers.BREAKAGES,
@@ -10,4 +17,5 @@ CATALOGUE = [
     *in_runnables.BREAKAGES,
     *in_errors.BREAKAGES,
     *in_processes.BREAKAGES,
+    *in_supervision.BREAKAGES,
 ]

@@ -51,16 +51,14 @@ BREAKAGES = [
     Breakage(
         name="a process swallows an interrupt",
         file=PROCESS,
-        old="            if not is_error(exception) or forces(exception):\n",
-        new="            if not is_error(exception):\n",
+        old="            if self._error is None or forces(exception):\n",
+        new="            if self._error is None:\n",
         noticed_by=("kernel/test_process.py",),
     ),
     Breakage(
         name="a process that fails crashes its nursery",
         file=PROCESS,
-        old=(
-            "            if not is_error(exception) or forces(exception):\n                raise\n"
-        ),
+        old=("            if self._error is None or forces(exception):\n                raise\n"),
         new="            raise\n",
         noticed_by=("kernel/test_process.py",),
     ),

@@ -9,6 +9,7 @@ import trio
 
 from nestling import (
     InvalidGraphError,
+    InvalidStateError,
     Runnable,
     StopTimeoutError,
     chain,
@@ -262,8 +263,156 @@ def test_bad_input_is_refused(make: Callable[[], Any], problem: str) -> None:
     assert problem in str(caught.value)
 
 
-def test_without_nodes_it_is_nop() -> None:
-    assert repr(graph()) == repr(nop())
+async def test_nodes_are_added_and_removed_while_it_runs() -> None:
+    grown = graph(node("db", Probe("db", start=0.5)))
+    with record() as trace:
+        async with running(grown):
+            await grown.add(node("http", Probe("http", start=0.5), requires=["db"]))
+            await grown.add(node("admin", Probe("admin"), requires=["http"]))
+            await grown.remove("admin")
+            await grown.add(node("admin", Probe("admin"), requires=["db"]))
+    assert phases(trace)[:8] == [
+        *("db starting", "db running", "http starting", "http running"),
+        *("admin starting", "admin running", "admin stopping", "admin stopped"),
+    ]
+    assert phases(trace)[8:10] == ["admin starting", "admin running"]
+    assert set(phases(trace)[10:14]) == {
+        *("http stopping", "http stopped", "admin stopping", "admin stopped")
+    }
+    assert phases(trace)[14:] == ["db stopping", "db stopped"]
+
+
+async def test_a_node_that_is_added_while_it_starts_is_waited_for() -> None:
+    grown = graph(node("db", Probe("db", start=1)))
+
+    async def grow() -> None:
+        await trio.sleep(0.5)
+        await grown.add(node("http", Probe("http", start=1), requires=["db"]))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(grow)
+        with record() as trace:
+            async with running(grown):
+                assert trio.current_time() == 2
+    assert phases(trace, "http") == [
+        "http starting",
+        "http running",
+        "http stopping",
+        "http stopped",
+    ]
+
+
+async def test_a_node_that_is_added_comes_up_and_goes_down_with_what_it_requires() -> None:
+    db = Probe("db", run=2, fail=("run", lost()))
+    grown = graph(node("db", db, restart=POLICY))
+    with record() as trace:
+        async with running(grown):
+            await trio.sleep(1)
+            await grown.add(node("http", Probe("http"), requires=["db"]))
+            await trio.sleep(3)
+    assert phases(trace)[2:11] == [
+        *("http starting", "http running"),
+        *("http stopping", "http stopped", "db stopping", "db stopped", "db restarting"),
+        *("db starting", "db running"),
+    ]
+    assert phases(trace)[11:13] == ["http starting", "http running"]
+
+
+async def test_who_adds_a_node_gets_its_error_and_nothing_else_notices() -> None:
+    grown = graph(node("db", Probe("db")))
+
+    async def add_cache() -> None:
+        with pytest.raises(OSError, match="lost"):
+            await grown.add(node("cache", Probe("cache", start=0.5, fail=("start", lost()))))
+
+    with record() as trace:
+        async with running(grown), trio.open_nursery() as nursery:
+            nursery.start_soon(add_cache)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(InvalidGraphError) as caught:
+                await grown.add(node("http", Probe("http"), requires=["cache"]))
+            await grown.add(node("cache", Probe("cache")))
+    assert str(caught.value) == "node 'http' requires 'cache', which did not come to run"
+    assert phases(trace, "db") == ["db starting", "db running", "db stopping", "db stopped"]
+    assert phases(trace, "http") == []
+
+
+async def test_if_adding_a_node_is_cancelled_it_is_stopped_and_removed() -> None:
+    grown = graph(node("db", Probe("db")))
+    with record() as trace:
+        async with running(grown):
+            with trio.move_on_after(0.5) as scope:
+                await grown.add(node("slow", Probe("slow", start=1, stop=0.25), requires=["db"]))
+            assert scope.cancelled_caught
+            await grown.add(node("slow", Probe("slow")))
+    assert phases(trace, "slow")[:2] == ["slow starting", "slow stopped"]
+
+
+async def test_what_cannot_be_added_or_removed_is_refused() -> None:
+    grown = graph(node("db", Probe("db", stop=1)), node("http", Probe("http"), requires=["db"]))
+    with pytest.raises(InvalidStateError, match="cannot add a node: the graph does not run"):
+        await grown.add(node("x", nop()))
+    with pytest.raises(InvalidStateError, match="cannot remove a node: the graph does not run"):
+        await grown.remove("db")
+    async with running(grown):
+        with pytest.raises(TypeError, match=r"node of add\(\) must be made by node\(\), not nop"):
+            await grown.add(cast("Any", nop()))
+        with pytest.raises(InvalidGraphError, match="node 'db': there is one of that name"):
+            await grown.add(node("db", nop()))
+        with pytest.raises(InvalidGraphError, match="it requires 'y'; there are 'db', 'http'"):
+            await grown.add(node("x", nop(), requires=["y"]))
+        with pytest.raises(InvalidGraphError, match="cannot remove node 'db': it is required by"):
+            await grown.remove("db")
+        with pytest.raises(InvalidGraphError, match="no node 'x' to remove; there are 'db', 'http"):
+            await grown.remove("x")
+        await grown.remove("http")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(grown.remove, "db")
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(InvalidGraphError, match="requires 'db', which is being removed"):
+                await grown.add(node("x", nop(), requires=["db"]))
+        async with running(grown):
+            with pytest.raises(InvalidStateError, match="the graph runs more than once"):
+                await grown.add(node("x", nop()))
+
+
+async def test_nodes_that_are_added_or_removed_while_it_stops() -> None:
+    grown = graph(node("db", Probe("db", stop=2)))
+    told: list[str] = []
+
+    async def add_and_remove() -> None:
+        await trio.sleep(1)
+        with pytest.raises(InvalidStateError) as caught:
+            await grown.add(node("x", Probe("x")))
+        told.append(str(caught.value))
+        await grown.remove("db")
+        told.append(f"removed at {trio.current_time():g}")
+
+    with record() as trace:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(add_and_remove)
+            async with running(grown):
+                pass
+    assert told == ["cannot start 'x': its graph stops", "removed at 2"]
+    assert phases(trace) == ["db starting", "db running", "db stopping", "db stopped"]
+
+
+async def test_a_node_that_fails_while_it_is_removed_tells_who_removes_it() -> None:
+    grown = graph(node("db", Probe("db", fail=("stop", lost()))), node("http", Probe("http")))
+    async with running(grown):
+        with pytest.raises(OSError, match="lost"):
+            await grown.remove("db")
+        await trio.sleep(1)
+
+
+async def test_without_nodes_it_runs_its_callback() -> None:
+    called: list[str] = []
+
+    async def callback() -> None:
+        called.append("called")
+
+    await graph().run(callback)
+    assert called == ["called"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from nestling.supervise import child
 from nestling.supervise._child import RestartType
 from nestling.supervise._happenings import Ended
 from nestling.supervise._intensity import Intensity
-from nestling.supervise._supervisor_state import Strategy, SupervisorState, decide
+from nestling.supervise._supervisor_state import Strategy, SupervisorState
 from tests.supervise.driver import Driver
 
 if sys.version_info < (3, 11):
@@ -116,7 +116,7 @@ def play(case: Case) -> Expected:
     state = SupervisorState(strategy, "never", lambda: itertools.repeat(1.0), Intensity(9, 99))
     for each in NAMES:
         state.add(child(each, nop(), restart=kind if each == name else "permanent"))
-    driver = Driver(lambda happening, now: decide(state, happening, now))
+    driver = Driver(state.decide)
     if phase == "first start":
         driver.outcomes[name] = [unready]
     driver.begin()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-import math
+import gc
 import sys
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -20,7 +22,6 @@ from nestling import (
     nop,
     running,
 )
-from nestling._kernel._node import current_node, enter_node, leave_node, watching_node
 from nestling._kernel._outcome import notes
 from nestling.supervise import Backoff, Supervisor, UnknownChildError, child, graph, node
 from nestling.testing import Probe, certify, override, record
@@ -361,45 +362,43 @@ def test_bad_input_is_refused(make: Callable[[], Any], problem: str) -> None:
     assert problem in str(caught.value)
 
 
-async def test_a_thousand_children_of_which_some_fail_all_the_time_are_accounted_for() -> None:
-    live: set[object] = set()
-    counts = {"starting": 0, "stopped": 0, "restarting": 0}
+async def test_children_that_come_and_go_leave_nothing_behind() -> None:
+    async def forget_soon() -> None:
+        await trio.sleep(1)
 
-    def observe(event: Any) -> None:
-        what = type(event).__name__.lower()
-        counts[what] = counts.get(what, 0) + 1
-        if what == "starting":
-            live.add(event.node)
-        elif what == "stopped":
-            live.remove(event.node)
+    async def add(name: str) -> weakref.ref[object]:
+        soon = leaf(forget_soon)
+        await supervisor.start_child(child(name, soon, restart="temporary"))
+        return weakref.ref(soon)
 
-    class Fails:
-        def __init__(self) -> None:
-            self.event = trio.Event()
+    supervisor = Supervisor()
+    gone: list[weakref.ref[object]] = []
+    async with running(supervisor):
+        for number in range(20):
+            gone.append(await add(f"c{number}"))
+            await trio.sleep(2)
+        gc.collect()
+        assert [each for each in gone if each() is not None] == []
+        assert supervisor.children() == ()
 
-        async def run(self) -> None:
-            self.event = trio.Event()
-            await self.event.wait()
-            raise OSError("lost")
 
-    workers = [Fails() for _ in range(1000)]
-    supervisor = Supervisor(
-        *[child(f"c{place}", leaf(each.run), stop=math.inf) for place, each in enumerate(workers)],
-        limit=math.inf,
-        backoff=Backoff(initial=0.1, factor=1, jitter=0),
-    )
-    token = enter_node(watching_node(current_node(), observe))
-    try:
-        async with running(supervisor):
-            for second in range(60):
-                for each in workers[second % 10 :: 100]:
-                    each.event.set()
-                await trio.sleep(1)
-    finally:
-        leave_node(token)
-    assert not live
-    assert counts["restarting"] == 600
-    assert counts["starting"] == counts["stopped"] == 1600
+async def test_a_child_that_is_added_before_its_first_step_starts_in_its_turn() -> None:
+    supervisor = Supervisor(*probes("a"))
+
+    async def add() -> None:
+        added = False
+        while not added:
+            with suppress(InvalidStateError):
+                await supervisor.start_child(*probes("b"))
+                added = True
+            await trio.lowlevel.checkpoint()
+
+    with record() as trace:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(add)
+            async with running(supervisor):
+                pass
+    assert phases(trace)[:4] == ["a starting", "a running", "b starting", "b running"]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ from nestling import (
     service,
     worker,
 )
+from nestling.supervise import Supervisor, child, graph, node
+from nestling.supervise._graph_run import GraphRun
 from nestling.testing import Certificate, Probe, certify, record
 
 if sys.version_info < (3, 11):
@@ -182,6 +184,19 @@ async def keeps_a_process(handle: WorkerHandle) -> None:
 def test_who_runs_something_by_itself_may_handle_its_errors() -> None:
     certify(lambda: worker(retries), limit=150).check()
     certify(lambda: worker(keeps_a_process), limit=150).check()
+
+
+def test_a_supervisor_may_keep_the_error_of_a_child_that_is_not_started_anew() -> None:
+    certify(lambda: Supervisor(child("a", leaf(ticking), restart="temporary")), limit=150).check()
+
+
+def test_an_error_that_a_graph_loses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(_: GraphRun, failures: list[tuple[str, BaseException]]) -> None:
+        failures.clear()
+
+    monkeypatch.setattr(GraphRun, "raise_failures", lose)
+    text = smallest(certify(lambda: graph(node("a", leaf(ticking))), faults=["error"]))
+    assert "law 3: InjectedError: injected error 1 is lost" in text
 
 
 async def uses_what_does_not_run(handle: WorkerHandle) -> None:

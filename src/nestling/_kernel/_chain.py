@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextvars import ContextVar
 from functools import partial
 
@@ -68,6 +69,10 @@ class Chain(Composed):
     @property
     def parts(self) -> tuple[Composed, ...]:
         return self._members
+
+    @property
+    def needs(self) -> Iterable[tuple[int, int]]:
+        return ((level, outer) for level in range(len(self._members)) for outer in range(level))
 
     def with_parts(self, *parts: Runnable) -> Runnable:
         return chain(*parts)

@@ -48,7 +48,7 @@ class Runner(Protocol):
         ...
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False, eq=False)
 class Plan:
     """What a group has to do for one member; the table above explains it.
 
@@ -77,7 +77,7 @@ class Plan:
         return self.ask is None and self.stop is None
 
 
-@attrs.define(eq=False)
+@attrs.define(repr=False, eq=False)
 class Member:
     """One run of one member in a group.
 

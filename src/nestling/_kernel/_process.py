@@ -11,11 +11,11 @@ from nestling._kernel._checks import check_name, check_nursery
 from nestling._kernel._errors import ExitedBeforeRunningError, InvalidStateError
 from nestling._kernel._foreign import accept
 from nestling._kernel._interrupts import protected
+from nestling._kernel._kept import kept
 from nestling._kernel._named import named
 from nestling._kernel._node import settle
 from nestling._kernel._outcome import (
     forces,
-    is_error,
     raise_again,
     without_cancelled,
 )
@@ -191,8 +191,9 @@ class Process:
                 await self._runnable.run(_WeakCallback(self).run)
         except BaseException as exception:
             self._error = without_cancelled(exception)
-            if not is_error(exception) or forces(exception):
+            if self._error is None or forces(exception):
                 raise
+            kept(self._error)
         finally:
             self._step("ended", "end")
             self._end()

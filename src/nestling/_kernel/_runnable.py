@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 import attrs
@@ -78,6 +79,11 @@ class Composed(ABC):
     @property
     def parts(self) -> tuple[Composed, ...]:
         """The runnables that it is made of."""
+        return ()
+
+    @property
+    def needs(self) -> Iterable[tuple[int, int]]:
+        """Which parts need which: pairs of their numbers, of who needs and of what is needed."""
         return ()
 
     def with_parts(self, *parts: Runnable) -> Runnable:

@@ -6,8 +6,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, cast
 
-import attrs
-
 from nestling._kernel._errors import InvalidStateError, NotRunningError
 from nestling._kernel._provider import where
 from nestling._kernel._runnable import Primitive
@@ -17,11 +15,11 @@ T = TypeVar("T")
 _NOTHING = object()
 
 
-@attrs.frozen
 class NoValue:
     """Stands for what runs in the place of something that has a value, and has none to lend."""
 
-    what: str
+    def __init__(self, what: str) -> None:
+        self.what = what
 
 
 class Valued(Primitive, Generic[T]):

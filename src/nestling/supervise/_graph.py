@@ -8,75 +8,17 @@ from typing import cast
 
 import attrs
 
-from nestling._kernel._checks import check_name, describe_value
-from nestling._kernel._errors import InvalidGraphError
+from nestling._kernel._checks import describe_value
+from nestling._kernel._errors import InvalidGraphError, InvalidStateError
 from nestling._kernel._foreign import accept
-from nestling._kernel._group import raise_all
 from nestling._kernel._interrupts import protected
-from nestling._kernel._member import Plan
-from nestling._kernel._named import named
 from nestling._kernel._node import Callback
-from nestling._kernel._nop import nop
 from nestling._kernel._runnable import Composed, Runnable
-from nestling.supervise._graph_state import GraphState, decide
-from nestling.supervise._happenings import Action, Happening
-from nestling.supervise._incarnation import plan_of
-from nestling.supervise._policy import RestartPolicy, check_policy
-from nestling.supervise._supervised_run import SupervisedRun
+from nestling.supervise._graph_node import GraphNode
+from nestling.supervise._graph_run import GraphRun
 
 
-@attrs.frozen(eq=False)
-class GraphNode:
-    """A node of a graph; made by `node`.
-
-    Attributes:
-        name: unique in the graph.
-        runnable: what runs there, under that name.
-        requires: the names of what has to run first.
-        restart: when it is started anew, or None for never.
-    """
-
-    name: str
-    runnable: Composed
-    requires: tuple[str, ...] = ()
-    restart: RestartPolicy | None = None
-
-
-def node(
-    name: str,
-    r: Runnable,
-    *,
-    requires: Iterable[str] = (),
-    restart: RestartPolicy | None = None,
-) -> GraphNode:
-    """Make a node for a `graph`.
-
-    Args:
-        name: of the node, unique in its graph.
-        r: what runs there.
-        requires: the names of the nodes that have to run before it starts, and for as long.
-        restart: when it is started anew after it has ended; without it, its end ends the graph.
-
-    Raises:
-        TypeError, ValueError: an argument is wrong.
-    """
-    check_name(name, "name of node()")
-    inner = accept(r, f"r of node({name!r})")
-    if isinstance(requires, str) or not isinstance(cast("object", requires), Iterable):
-        raise TypeError(
-            f"requires of node({name!r}) must be a list or a tuple of names, "
-            f"not {describe_value(requires)}"
-        )
-    required = tuple(requires)
-    for each in required:
-        check_name(each, f"each of requires of node({name!r})")
-    if restart is not None:
-        check_policy(restart, f"restart of node({name!r})")
-    composed = accept(named(name, inner), "a node")
-    return GraphNode(name, composed, tuple(dict.fromkeys(required)), restart)
-
-
-def graph(*nodes: GraphNode) -> Runnable:
+def graph(*nodes: GraphNode) -> Graph:
     """Run nodes that require one another.
 
     Starts each as soon as all that it requires run, as much in parallel as that allows, and calls
@@ -91,7 +33,7 @@ def graph(*nodes: GraphNode) -> Runnable:
     A node that ends for good ends the graph: its callback is cancelled, and then all others are
     stopped; if it was only starting, at once.
 
-    Without arguments it is `nop`.
+    While it runs, nodes can be added and removed, see `Graph.add` and `Graph.remove`.
 
     Raises, when it runs, the callback's error, bare; or else an `ExceptionGroup` of the nodes'
     errors, whose message counts and names them. Where the start has failed, a note says what ran,
@@ -128,7 +70,7 @@ def graph(*nodes: GraphNode) -> Runnable:
                     f"node {each.name!r} requires {name!r}, which is not in the graph"
                 )
     _check_order(nodes)
-    return Graph(nodes) if nodes else nop()
+    return Graph(nodes)
 
 
 def _check_order(nodes: Iterable[GraphNode]) -> None:
@@ -140,44 +82,73 @@ def _check_order(nodes: Iterable[GraphNode]) -> None:
         raise InvalidGraphError(f"the nodes of graph() require one another: {circle}") from None
 
 
-@attrs.frozen(repr=False, eq=False)
 class Graph(Composed):
+    """Nodes that require one another; made by `graph`."""
+
     kind = "graph"
 
-    nodes: tuple[GraphNode, ...]
+    def __init__(self, nodes: tuple[GraphNode, ...]) -> None:
+        self._nodes = nodes
+        self._runs: list[GraphRun] = []
 
     @property
     def parts(self) -> tuple[Composed, ...]:
-        return tuple([each.runnable for each in self.nodes])
+        return tuple([each.runnable for each in self._nodes])
+
+    @property
+    def needs(self) -> Iterable[tuple[int, int]]:
+        numbers = {each.name: number for number, each in enumerate(self._nodes)}
+        return (
+            (numbers[each.name], numbers[name]) for each in self._nodes for name in each.requires
+        )
 
     def with_parts(self, *parts: Runnable) -> Runnable:
-        return graph(
-            *[
-                attrs.evolve(each, runnable=accept(part, "a node"))
-                for each, part in zip(self.nodes, parts, strict=True)
-            ]
-        )
+        pairs = zip(self._nodes, parts, strict=True)
+        return graph(*[attrs.evolve(each, runnable=accept(part, "a node")) for each, part in pairs])
 
     @protected
     async def run(self, f: Callback, /) -> None:
-        await _GraphRun(self).run(f)
+        run = GraphRun(self.kind, self._nodes)
+        self._runs.append(run)
+        try:
+            await run.run(f)
+        finally:
+            self._runs.remove(run)
 
+    @protected
+    async def add(self, node: GraphNode) -> None:
+        """Add a node to the run of this graph, and wait until it runs.
 
-class _GraphRun(SupervisedRun):
-    def __init__(self, graph: Graph) -> None:
-        super().__init__(graph.kind)
-        self._plans = {each.name: plan_of(each.runnable) for each in graph.nodes}
-        self._state = GraphState.of(
-            (each.name, each.requires, each.restart) for each in graph.nodes
-        )
+        It starts when all that it requires run, and stays as long as the run. Where the graph is
+        still starting, it is not ready before that node is. If this call is cancelled, the node is
+        stopped and removed again.
 
-    def decide(self, happening: Happening, now: float) -> list[Action]:
-        return decide(self._state, happening, now)
+        Raises:
+            InvalidGraphError: there is a node of that name; or it requires one that is not there,
+                is being removed, or did not come to run.
+            InvalidStateError: the graph does not run, or it stops, or it runs more than once; or
+                the node was removed before it was running.
+            BaseException: what the node has failed with. It is not there then.
+        """
+        if not isinstance(cast("object", node), GraphNode):
+            raise TypeError(f"node of add() must be made by node(), not {describe_value(node)}")
+        await self._run_to("add a node").add_node(node)
 
-    def plan_of(self, name: str) -> Plan:
-        return self._plans[name]
+    @protected
+    async def remove(self, name: str) -> None:
+        """Stop a node of the run of this graph, and forget it: its name is free again.
 
-    def raise_failures(self) -> None:
-        failures = self._state.take_failures()
-        if failures:
-            raise_all(failures, f"of {len(self._plans)} nodes")
+        If this call is cancelled, that is done all the same.
+
+        Raises:
+            InvalidGraphError: there is no such node; or others require it: remove these first.
+            InvalidStateError: the graph does not run, or runs more than once.
+            BaseException: what the node has failed with while it stopped.
+        """
+        await self._run_to("remove a node").remove_node(name)
+
+    def _run_to(self, call: str) -> GraphRun:
+        if len(self._runs) != 1:
+            how_often = "runs more than once" if self._runs else "does not run"
+            raise InvalidStateError(f"cannot {call}: the graph {how_often}")
+        return self._runs[0]

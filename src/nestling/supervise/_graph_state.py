@@ -15,52 +15,28 @@ leaving   its last dependent is   it is asked
 stopping  it ends                 up: it starts again when all that it requires run again
 waiting   its delay is over       it is down: it starts once what it requires runs, and its last
                                   dependent is gone
-any       the graph ends          before it ran: it stops; else its callback is cancelled first
-any       a stop is asked for     nothing starts; each is asked when its last dependent is gone
-any       cancelled               the same, but they are forced, also those asked before
+any       all are stopped         nothing starts; each is asked, or forced, when its last dependent
+                                  is gone
 ========  ======================  ================================================================
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 import attrs
 
-from nestling._kernel._errors import UnexpectedReturnError
-from nestling._kernel._outcome import add_note, forces, summary
-from nestling.supervise._happenings import (
-    Action,
-    Ask,
-    Began,
-    CallBack,
-    CancelCallback,
-    Cancelled,
-    CannotRun,
-    Due,
-    Ended,
-    Finish,
-    Force,
-    Happening,
-    Ran,
-    Restart,
-    Start,
-    StartWanted,
-    StopAsked,
-    StopWaiting,
-    StopWanted,
-)
+from nestling._kernel._errors import InvalidGraphError
+from nestling.supervise._happenings import Action, Ended, Restart
 from nestling.supervise._intensity import Intensity, Series, next_delay
+from nestling.supervise._place import Place
 from nestling.supervise._policy import RestartPolicy
-
-Phase = Literal["down", "waiting", "starting", "running", "ending", "stopping"]
-ALIVE = frozenset({"starting", "running", "ending", "stopping"})
+from nestling.supervise._supervised_state import SupervisedState, replies, returned
 
 
 @attrs.define(eq=False)
-class Place:
-    """Where a node runs, again and again.
+class NodePlace(Place):
+    """Where a node of a graph runs.
 
     Attributes:
         requires: what it needs.
@@ -68,287 +44,189 @@ class Place:
         missing: how many of those that it requires do not run.
         holding: how many of its dependents are alive, or hold it for others that are.
         holds: it is counted so in what it requires.
-        leaving: it is taken down, since something that it requires starts anew.
-        ended_itself: something inside of it has ended, before it was asked to stop.
+        intensity: counts its restarts, if there were any.
     """
 
-    name: str
     policy: RestartPolicy | None
-    requires: list[Place] = attrs.field(factory=list["Place"])
-    dependents: list[Place] = attrs.field(factory=list["Place"])
-    phase: Phase = "down"
-    missing: int = 0
-    holding: int = 0
-    holds: bool = False
-    leaving: bool = False
-    ended_itself: bool = False
-    series: Series | None = None
-    intensity: Intensity | None = None
+    requires: list[NodePlace] = attrs.field(factory=list["NodePlace"], init=False)
+    dependents: list[NodePlace] = attrs.field(factory=list["NodePlace"], init=False)
+    missing: int = attrs.field(default=0, init=False)
+    holding: int = attrs.field(default=0, init=False)
+    holds: bool = attrs.field(default=False, init=False)
+    intensity: Intensity | None = attrs.field(default=None, init=False)
 
 
-@attrs.define(eq=False)
-class GraphState:
-    """The state of one run of a graph.
+class GraphState(SupervisedState[NodePlace]):
+    """The state of one run of a graph."""
 
-    Attributes:
-        mode: ``up``; ``ending``: the callback is cancelled; ``stopping``; ``forcing``; ``over``.
-        ready: the callback is entered.
-        failures: what has failed in the end.
-        interrupted: one of the failures forces all of it (law 4).
-        why: the reason for forcing.
-        gave_up: the place for which the start was given up.
-        how_far: how far the start had come then.
-    """
+    kind = "graph"
 
-    places: dict[str, Place]
-    mode: Literal["up", "ending", "stopping", "forcing", "over"] = "up"
-    ready: bool = False
-    alive: int = 0
-    not_running: int = 0
-    failures: list[tuple[str, BaseException]] = attrs.field(factory=list[tuple[str, BaseException]])
-    interrupted: bool = False
-    why: str = ""
-    gave_up: Place | None = None
-    how_far: str = ""
+    def __init__(self) -> None:
+        super().__init__()
+        self._not_running = 0
 
-    @classmethod
-    def of(cls, nodes: Iterable[tuple[str, Iterable[str], RestartPolicy | None]]) -> GraphState:
-        """Return the state before anything has happened: names, requirements, policies."""
-        listed = [(Place(name, policy), requires) for name, requires, policy in nodes]
-        places = {place.name: place for place, _ in listed}
-        for place, requires in listed:
-            place.requires = [places[name] for name in requires]
-            place.missing = len(place.requires)
+    def add(self, *nodes: tuple[str, Iterable[str], RestartPolicy | None]) -> None:
+        """Add nodes, which are down: their names, what they require, and their policies."""
+        for name, _, policy in nodes:
+            self.places[name] = NodePlace(name, policy)
+        for name, requires, _ in nodes:
+            place = self.places[name]
+            place.requires = [self.places[each] for each in requires]
+            place.missing = sum(provider.phase != "running" for provider in place.requires)
             for provider in place.requires:
                 provider.dependents.append(place)
-        return cls(places, not_running=len(places))
+        self._not_running += len(nodes)
 
     def take_failures(self) -> list[tuple[str, BaseException]]:
-        """Return what has failed in the end; keep nothing that holds an error."""
-        failures, self.failures = self.failures, []
         for place in self.places.values():
             place.intensity = None
-        return failures
+        return super().take_failures()
 
+    def _began(self) -> list[Action]:
+        actions = self._maybe_call_back()
+        for place in self.places.values():
+            actions += self._maybe_start(place)
+        return actions
 
-def decide(state: GraphState, happening: Happening, now: float) -> list[Action]:
-    """Take notice of what has happened, and return what is to be done.
+    def _removed(self, place: NodePlace) -> list[Action]:
+        self._not_running -= 1
+        for provider in place.requires:
+            provider.dependents.remove(place)
+        actions: list[Action] = []
+        for dependent in [*place.dependents]:  # they wait for it to run for the first time
+            why = f"node {dependent.name!r} requires {place.name!r}, which did not come to run"
+            dependent.forget = True
+            actions += replies(dependent.start_replies, InvalidGraphError(why))
+            actions += self._remove_if_wanted(dependent)
+        return actions
 
-    Args:
-        state: is changed.
-        happening: what has happened.
-        now: seconds on trio's clock.
-    """
-    actions: list[Action] = []
-    match happening:
-        case Began():
-            for place in state.places.values():
-                actions += _maybe_start(state, place)
-        case Ran(name):
-            actions = _ran(state, state.places[name], now)
-        case CannotRun(name):
-            actions = _cannot_run(state, state.places[name])
-        case Ended(name):
-            actions = _ended(state, state.places[name], happening, now)
-        case Due(name):
-            state.places[name].phase = "down"
-            actions = _maybe_start(state, state.places[name])
-        case StopAsked():
-            actions = _stop_all(state)
-        case Cancelled(reason):
-            state.mode, state.why = "forcing", reason
-            actions = _stop_all(state)
-        case StartWanted() | StopWanted():
-            raise AssertionError("nodes of a graph are not started or stopped alone")
-    return actions
+    # One place ------------------------------------------------------------------------------------
 
+    def _maybe_start(self, place: NodePlace) -> list[Action]:
+        blocked = place.missing or place.holding or place.forget
+        if self.mode != "up" or place.phase != "down" or blocked:
+            return []
+        place.holds = True
+        for provider in place.requires:
+            provider.holding += 1
+        return self._start(place)
 
-# One place ----------------------------------------------------------------------------------------
-
-
-def _maybe_start(state: GraphState, place: Place) -> list[Action]:
-    if state.mode != "up" or place.phase != "down" or place.missing or place.holding:
-        return []
-    place.phase = "starting"
-    state.alive += 1
-    place.holds = True
-    for provider in place.requires:
-        provider.holding += 1
-    return [Start(place.name)]
-
-
-def _ran(state: GraphState, place: Place, now: float) -> list[Action]:
-    place.phase = "running"
-    if place.series is not None:
-        place.series.runs(now)
-    actions: list[Action] = []
-    state.not_running -= 1
-    if not state.not_running and not state.ready:
-        state.ready = True
-        actions.append(CallBack())
-    for dependent in place.dependents:
-        dependent.missing -= 1
-        actions += _maybe_start(state, dependent)
-    return actions
-
-
-def _runs_no_more(state: GraphState, place: Place) -> None:
-    if place.phase == "running":
-        state.not_running += 1
+    def _up(self, place: NodePlace) -> list[Action]:
+        self._not_running -= 1
+        actions = self._maybe_call_back()
         for dependent in place.dependents:
-            dependent.missing += 1
+            dependent.missing -= 1
+            actions += self._maybe_start(dependent)
+        return actions
 
+    def _maybe_call_back(self) -> list[Action]:
+        if self._not_running or self.ready or self.mode != "up":
+            return []
+        return self._call_back()
 
-def _cannot_run(state: GraphState, place: Place) -> list[Action]:
-    _runs_no_more(state, place)
-    place.phase = "ending"
-    place.ended_itself = True
-    if state.mode != "up":
-        return []
-    if place.policy is None:
-        return _end_all(state, place, f"{place.name!r} is ending")
-    return [*_take_down(place.dependents, state), *_let_go(state, place)]
+    def _runs_no_more(self, place: NodePlace) -> None:
+        if place.phase == "running":
+            self._not_running += 1
+            for dependent in place.dependents:
+                dependent.missing += 1
 
+    def _ask(self, place: NodePlace) -> list[Action]:
+        self._runs_no_more(place)
+        return super()._ask(place)
 
-def _ended(state: GraphState, place: Place, ended: Ended, now: float) -> list[Action]:
-    by_itself = place.phase != "stopping" or place.ended_itself
-    _runs_no_more(state, place)
-    place.phase = "down"
-    place.leaving = place.ended_itself = False
-    state.alive -= 1
-    actions: list[Action] = []
-    failed = ended.error is not None
-    if state.mode == "up" and (by_itself or failed or ended.cancelled):
-        actions += _start_anew_or_end(state, place, ended, now)
-    elif ended.error is not None:
-        actions += _fails(state, place, ended.error)
-    if not place.holding:
-        actions += _let_go(state, place)
-    return [*actions, *_finish(state)]
+    def _stop(self, place: NodePlace) -> list[Action]:
+        self._runs_no_more(place)
+        return super()._stop(place)
 
+    def _cannot_run(self, place: NodePlace) -> list[Action]:
+        self._runs_no_more(place)
+        self._move(place, "ending")
+        place.ended_itself = True
+        if self.mode != "up":
+            return []
+        if place.policy is None and not place.start_replies:
+            return self._end_all(place, f"{place.name!r} is ending")
+        return [*self._take_down(place.dependents), *self._let_go(place)]
 
-def _start_anew_or_end(state: GraphState, place: Place, ended: Ended, now: float) -> list[Action]:
-    policy, error, name = place.policy, ended.error, place.name
-    if policy is not None and not ended.cancelled and policy.applies_to(error):
+    def _due(self, place: NodePlace) -> list[Action]:
+        self._move(place, "down")
+        return self._maybe_start(place)
+
+    # A node has ended -----------------------------------------------------------------------------
+
+    def _ended(self, place: NodePlace, ended: Ended) -> list[Action]:
+        self._runs_no_more(place)
+        return super()._ended(place, ended)
+
+    def _over(self, place: NodePlace, ended: Ended, *, asked: bool) -> list[Action]:
+        error, policy = ended.error, place.policy
+        if asked and error is None and not ended.cancelled:
+            return []
+        if policy is not None and not ended.cancelled and policy.applies_to(error):
+            delay = self._delay(place, policy, error)
+            if not isinstance(delay, Exception):
+                return self._start_anew(place, delay, error)
+            error = delay
+        if error is not None:
+            return self._fails(place, error)
+        how = "was cancelled" if ended.cancelled else "has returned"
+        return self._end_all(place, f"{place.name!r} {how}")
+
+    def _delay(
+        self, place: NodePlace, policy: RestartPolicy, error: BaseException | None
+    ) -> float | Exception:
         if place.series is None or place.intensity is None:
             place.series = Series(policy.backoff)
             place.intensity = Intensity(policy.limit, policy.period)
-        failure = error if isinstance(error, Exception) else _returned(name)
-        delay = next_delay(place.series, place.intensity, now, failure, repr(name))
-        if not isinstance(delay, Exception):
-            place.phase = "waiting"
-            attempt = place.series.attempt
-            return [Restart(name, attempt, delay, error), *_take_down(place.dependents, state)]
-        error = delay
-    if error is not None:
-        return _fails(state, place, error)
-    how = "was cancelled" if ended.cancelled else "has returned"
-    return _end_all(state, place, f"{name!r} {how}")
+        failure = error if isinstance(error, Exception) else returned(place)
+        return next_delay(place.series, place.intensity, self.now, failure, repr(place.name))
 
+    def _start_anew(
+        self, place: NodePlace, delay: float, error: BaseException | None
+    ) -> list[Action]:
+        assert place.series is not None
+        self._move(place, "waiting")
+        restart = Restart(place.name, place.series.attempt, delay, error)
+        return [restart, *self._take_down(place.dependents)]
 
-def _returned(name: str) -> Exception:
-    return UnexpectedReturnError(f"{name!r} returned before it was stopped")
+    # Several places -------------------------------------------------------------------------------
 
+    def _down(self, place: NodePlace) -> list[Action]:
+        return [*self._let_go(place), *self._maybe_call_back(), *self._finish()]
 
-def _fails(state: GraphState, place: Place, error: BaseException) -> list[Action]:
-    state.failures.append((place.name, error))
-    state.interrupted = state.interrupted or forces(error)
-    actions: list[Action] = []
-    if state.mode == "up":
-        actions = _end_all(state, place, f"{place.name!r} failed: {summary(error)}")
-    if place is state.gave_up and isinstance(error, Exception):
-        add_note(error, state.how_far)
-    if state.interrupted and state.mode == "stopping":
-        state.mode, state.why = "forcing", f"forced to stop by {type(error).__name__}"
-        actions += _stop_all(state)
-    return actions
+    def _let_go(self, place: NodePlace) -> list[Action]:
+        """Go on with a place of which no dependent is left: stop it; or let go what it requires."""
+        if place.holding:
+            return []
+        if place.is_alive:
+            if self.mode == "up":
+                return self._ask(place) if place.leaving or place.phase == "ending" else []
+            return [] if self.mode == "ending" else self._stop(place)
+        actions: list[Action] = []
+        if place.holds:
+            place.holds = False
+            for provider in place.requires:
+                provider.holding -= 1
+                actions += self._let_go(provider)
+        return [*actions, *self._maybe_start(place)]
 
+    def _take_down(self, places: Iterable[NodePlace]) -> list[Action]:
+        """Take places down, and first all that depends on them."""
+        actions: list[Action] = []
+        todo = list(places)
+        while todo:
+            place = todo.pop()
+            if place.is_alive and not place.leaving:
+                place.leaving = True
+                todo += place.dependents
+                if not place.holding:
+                    actions += self._ask(place)
+        return actions
 
-def _how_far(state: GraphState, failed: Place) -> str:
-    """Tell what had started when a start failed, and what never will."""
-    phases: dict[str, list[str]] = {"running": [], "starting": [], "down": []}
-    for place in state.places.values():
-        if place is not failed and place.phase in phases:
-            phases[place.phase].append(repr(place.name))
-    told = {"running": "ran", "starting": "was starting", "down": "was not started"}
-    parts = [f"{', '.join(names)} {told[phase]}" for phase, names in phases.items() if names]
-    return f"when {failed.name!r} failed to start: {'; '.join(parts) or 'nothing else was there'}"
-
-
-def _let_go(state: GraphState, place: Place) -> list[Action]:
-    """Go on with a place of which no dependent is left: stop it; or let go what it requires."""
-    if place.holding:
-        return []
-    if place.phase in ALIVE:
-        if state.mode == "up":
-            return _ask(state, place) if place.leaving or place.phase == "ending" else []
-        return [] if state.mode == "ending" else _stop(state, place)
-    actions: list[Action] = []
-    if place.holds:
-        place.holds = False
-        for provider in place.requires:
-            provider.holding -= 1
-            actions += _let_go(state, provider)
-    return [*actions, *_maybe_start(state, place)]
-
-
-def _ask(state: GraphState, place: Place) -> list[Action]:
-    if place.phase not in {"starting", "running", "ending"}:
-        return []
-    _runs_no_more(state, place)
-    place.phase = "stopping"
-    return [Ask(place.name)]
-
-
-# Several places -----------------------------------------------------------------------------------
-
-
-def _take_down(places: Iterable[Place], state: GraphState) -> list[Action]:
-    """Take places down, and first all that depends on them."""
-    actions: list[Action] = []
-    todo = list(places)
-    while todo:
-        place = todo.pop()
-        if place.phase in ALIVE and not place.leaving:
-            place.leaving = True
-            todo += place.dependents
-            if not place.holding:
-                actions += _ask(state, place)
-    return actions
-
-
-def _end_all(state: GraphState, place: Place, reason: str) -> list[Action]:
-    if state.ready:
-        state.mode = "ending"
-        return [CancelCallback(f"stops, since {reason}")]
-    state.gave_up, state.how_far = place, _how_far(state, place)
-    return _stop_all(state)
-
-
-def _stop_all(state: GraphState) -> list[Action]:
-    if state.mode != "forcing":
-        state.mode = "forcing" if state.interrupted else "stopping"
-        state.why = state.why or "forced to stop by an interrupt"
-    actions: list[Action] = []
-    for place in state.places.values():
-        if place.phase == "waiting":
-            place.phase = "down"
-            actions.append(StopWaiting(place.name))
-        elif not place.holding:
-            actions += _stop(state, place)
-    return [*actions, *_finish(state)]
-
-
-def _stop(state: GraphState, place: Place) -> list[Action]:
-    if state.mode == "forcing" and place.phase in ALIVE:
-        _runs_no_more(state, place)
-        place.phase = "stopping"
-        return [Force(place.name, state.why)]
-    return _ask(state, place)
-
-
-def _finish(state: GraphState) -> list[Action]:
-    if state.alive or state.mode not in {"stopping", "forcing"}:
-        return []
-    state.mode = "over"
-    return [Finish()]
+    def _stop_places(self) -> list[Action]:
+        return [
+            action
+            for place in self.places.values()
+            if not place.holding
+            for action in self._stop(place)
+        ]

@@ -65,7 +65,7 @@ class Cancelled:
 
 @attrs.frozen(eq=False)
 class StartWanted:
-    """A child that is down is to be started.
+    """A node that is down is to be started.
 
     Attributes:
         reply: to whom it is told how that went.
@@ -77,7 +77,7 @@ class StartWanted:
 
 @attrs.frozen(eq=False)
 class StopWanted:
-    """A child is to be stopped.
+    """A node is to be stopped.
 
     Attributes:
         reply: to whom it is told when that is done.
@@ -163,4 +163,30 @@ class Reply:
     error: BaseException | None = None
 
 
-Action = Start | Ask | Force | Restart | StopWaiting | CallBack | CancelCallback | Finish | Reply
+@attrs.frozen
+class Forget:
+    """A node that is down is removed."""
+
+    name: str
+
+
+@attrs.frozen(eq=False)
+class Keep:
+    """An error goes no further: it is kept for who asks."""
+
+    error: BaseException
+
+
+Action = (
+    Start
+    | Ask
+    | Force
+    | Restart
+    | StopWaiting
+    | CallBack
+    | CancelCallback
+    | Finish
+    | Reply
+    | Forget
+    | Keep
+)

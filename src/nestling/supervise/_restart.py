@@ -6,15 +6,12 @@ import attrs
 
 from nestling._kernel._foreign import accept
 from nestling._kernel._interrupts import protected
-from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback
 from nestling._kernel._outcome import raise_again
 from nestling._kernel._runnable import Composed, Runnable
-from nestling.supervise._graph_state import GraphState, decide
-from nestling.supervise._happenings import Action, Happening
-from nestling.supervise._incarnation import plan_of
+from nestling.supervise._graph_node import GraphNode
+from nestling.supervise._graph_run import GraphRun
 from nestling.supervise._policy import RestartPolicy, check_policy
-from nestling.supervise._supervised_run import SupervisedRun
 
 
 def restart(r: Runnable, policy: RestartPolicy | None = None) -> Runnable:
@@ -61,26 +58,15 @@ class Restarted(Composed):
 
     @protected
     async def run(self, f: Callback, /) -> None:
-        await _RestartedRun(self.kind, self._inner, self._policy).run(f)
+        name = self._inner.label or self._inner.kind
+        node = GraphNode(name, self._inner, restart=self._policy)
+        await _RestartedRun(self.kind, [node]).run(f)
 
 
-class _RestartedRun(SupervisedRun):
+class _RestartedRun(GraphRun):
     """A graph of one node, whose error comes out bare."""
 
-    def __init__(self, kind: str, r: Composed, policy: RestartPolicy) -> None:
-        super().__init__(kind)
-        name = r.label or r.kind
-        self._plans = {name: plan_of(r)}
-        self._state = GraphState.of([(name, (), policy)])
-
-    def decide(self, happening: Happening, now: float) -> list[Action]:
-        return decide(self._state, happening, now)
-
-    def plan_of(self, name: str) -> Plan:
-        return self._plans[name]
-
-    def raise_failures(self) -> None:
-        failures = self._state.take_failures()
+    def raise_failures(self, failures: list[tuple[str, BaseException]]) -> None:
         if failures:
             ((_, error),) = failures
             failures.clear()

@@ -1,6 +1,6 @@
 """One run of what is supervised: a thin loop around a pure function that decides.
 
-What happens is told to `SupervisedRun.tell`, which asks what is to be done, and does it. It all
+What happens is told to it, which asks what is to be done, and does it. It all
 runs below the task of one provider (see ``_kernel/_provider.py``), so the callback depends on all
 of it; and each incarnation is below a shield of its own, so that the order of what is stopped is
 decided here as well where it is cancelled from outside.
@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import trio
 
 from nestling._kernel._events import Restarting
 from nestling._kernel._interrupts import protected
+from nestling._kernel._kept import kept
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback, Node, child_node, claim, current_node
 from nestling._kernel._provider import Provider
+from nestling._kernel._runnable import Composed
 from nestling.supervise._happenings import (
-    Action,
     Ask,
     Began,
     CallBack,
@@ -30,27 +31,41 @@ from nestling.supervise._happenings import (
     Due,
     Finish,
     Force,
+    Forget,
     Happening,
+    Keep,
+    Reply,
     Restart,
     Start,
+    StartWanted,
     StopAsked,
     StopWaiting,
+    StopWanted,
 )
-from nestling.supervise._incarnation import Incarnation
+from nestling.supervise._incarnation import Incarnation, plan_of
+from nestling.supervise._supervised_state import SupervisedState
+from nestling.supervise._waiting import Waiting
 
 
 class SupervisedRun(ABC):
-    """One run of several nodes."""
+    """One run of several nodes.
 
-    def __init__(self, kind: str) -> None:
+    Args:
+        kind: of the node in which it runs.
+        state: decides.
+    """
+
+    def __init__(self, kind: str, state: SupervisedState[Any]) -> None:
+        self._state = state
         self._provider = Provider(self._provide, kind, "", stop=self._ask)
+        self._plans: dict[str, Plan] = {}
         self._incarnations: dict[str, Incarnation] = {}
         self._waits: dict[str, trio.CancelScope] = {}
-        self._happened = deque[Happening]()
-        self._deciding = False
+        self._happened = deque[Happening]([Began()])
+        self._deciding = True  # nothing is decided before there are tasks to do it
         self._over = trio.Event()
         self._watch_scope = trio.CancelScope()
-        self._do: dict[type, Callable[[Any], None]] = {
+        self._do: dict[type, Callable[[Any], object]] = {
             Start: self._start,
             Ask: lambda action: self._incarnations[action.name].ask(),
             Force: lambda action: self._incarnations[action.name].force(action.reason),
@@ -59,19 +74,18 @@ class SupervisedRun(ABC):
             CallBack: lambda _: self._provider.ready(),
             CancelCallback: lambda action: self._provider.cancel_callback(action.reason),
             Finish: lambda _: self._over.set(),
+            Reply: lambda action: action.to.answer(action.error),
+            Forget: self._forget,
+            Keep: lambda action: kept(action.error),
         }
 
     @abstractmethod
-    def decide(self, happening: Happening, now: float) -> Iterable[Action]:
-        """Take notice of what has happened; return what is to be done."""
+    def raise_failures(self, failures: list[tuple[str, BaseException]]) -> None:
+        """Raise what came of it, if that is an error. Keep none: ``failures`` is to be emptied."""
 
-    @abstractmethod
-    def plan_of(self, name: str) -> Plan:
-        """Return how a node is run."""
-
-    @abstractmethod
-    def raise_failures(self) -> None:
-        """Raise what came of it, if that is an error; keep none."""
+    def add(self, name: str, r: Composed) -> None:
+        """Let ``r`` be what runs in the place that is called ``name``."""
+        self._plans[name] = plan_of(r)
 
     async def run(self, f: Callback) -> None:
         """Start the nodes, call ``f``, stop the nodes."""
@@ -82,15 +96,45 @@ class SupervisedRun(ABC):
         finally:
             self._incarnations.clear()
 
-    def tell(self, happening: Happening) -> None:
+    async def start(self, name: str) -> None:
+        """Start a node that is down, in its turn, and wait until it runs."""
+        waiting = Waiting()
+        self._tell(StartWanted(name, waiting))
+        await waiting.wait()
+
+    async def start_new(self, name: str) -> None:
+        """Do the same with a node that was just added; if this is cancelled, it is removed."""
+        place = self._state.places[name]
+        try:
+            await self.start(name)
+        except trio.Cancelled:
+            if self._state.places.get(name) is place:
+                with trio.CancelScope(shield=True):
+                    await self.stop(name, forget=True)
+            raise
+
+    async def stop(self, name: str, *, forget: bool) -> None:
+        """Stop a node, and wait until it has stopped.
+
+        Args:
+            name: of the node.
+            forget: it is removed then.
+        """
+        waiting = Waiting()
+        self._tell(StopWanted(name, waiting, forget))
+        await waiting.wait()
+
+    def _tell(self, happening: Happening) -> None:
         """Decide about what has happened; and then about what happens by that, in turn."""
         self._happened.append(happening)
-        if self._deciding:
-            return
+        if not self._deciding:
+            self._decide()
+
+    def _decide(self) -> None:
         self._deciding = True
         try:
             while self._happened:
-                for action in self.decide(self._happened.popleft(), trio.current_time()):
+                for action in self._state.decide(self._happened.popleft(), trio.current_time()):
                     self._do[type(action)](action)
         finally:
             self._deciding = False
@@ -100,14 +144,14 @@ class SupervisedRun(ABC):
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._watch, name="the watch for a cancellation")
             with trio.CancelScope(shield=True):
-                self.tell(Began())
+                self._decide()
                 await self._over.wait()
             self._watch_scope.cancel("all have ended")
-        self.raise_failures()
+        self.raise_failures(self._state.take_failures())
 
     @protected
     async def _ask(self) -> None:
-        self.tell(StopAsked())
+        self._tell(StopAsked())
 
     @protected
     async def _watch(self) -> None:
@@ -116,11 +160,11 @@ class SupervisedRun(ABC):
                 await trio.sleep_forever()
         except trio.Cancelled as exception:
             # Not swallowed: the scope that it belongs to is further out, and is seen again there.
-            self.tell(Cancelled(exception.reason or str(exception)))
+            self._tell(Cancelled(exception.reason or str(exception)))
 
     def _start(self, action: Start) -> None:
-        plan = self.plan_of(action.name)
-        incarnation = Incarnation(action.name, plan, self._parent, self._nursery, self.tell)
+        plan = self._plans[action.name]
+        incarnation = Incarnation(action.name, plan, self._parent, self._nursery, self._tell)
         self._incarnations[action.name] = incarnation
         incarnation.start()
 
@@ -136,8 +180,12 @@ class SupervisedRun(ABC):
         )
 
     def _node_of(self, name: str) -> Node:
-        plan = self.plan_of(name)
+        plan = self._plans[name]
         return child_node(self._parent, plan.name or plan.label, plan.kind)
+
+    def _forget(self, action: Forget) -> None:
+        del self._plans[action.name]
+        self._incarnations.pop(action.name, None)
 
     @protected
     async def _wait(self, name: str, delay: float, scope: trio.CancelScope) -> None:
@@ -145,4 +193,4 @@ class SupervisedRun(ABC):
             await trio.sleep(delay)
         if not scope.cancelled_caught:
             del self._waits[name]
-            self.tell(Due(name))
+            self._tell(Due(name))

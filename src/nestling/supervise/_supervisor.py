@@ -6,36 +6,25 @@ from collections.abc import Iterable
 from typing import cast
 
 import attrs
-import trio
 
 from nestling._kernel._checks import check_choice, check_seconds, describe_value
 from nestling._kernel._errors import InvalidStateError, NestlingError, RestartLimitError
 from nestling._kernel._group import raise_all
 from nestling._kernel._interrupts import protected
-from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback
 from nestling._kernel._outcome import note_suppressed, raise_again
 from nestling._kernel._runnable import Composed, Runnable
 from nestling._kernel._states import State
 from nestling.supervise._backoff import Backoff, Delays
 from nestling.supervise._child import Child
-from nestling.supervise._happenings import (
-    Action,
-    Happening,
-    Reply,
-    StartWanted,
-    StopWanted,
-)
-from nestling.supervise._incarnation import plan_of
 from nestling.supervise._intensity import Intensity
 from nestling.supervise._policy import check_backoff, check_limit
 from nestling.supervise._supervised_run import SupervisedRun
 from nestling.supervise._supervisor_state import (
     AutoShutdown,
-    Place,
+    ChildPlace,
     Strategy,
     SupervisorState,
-    decide,
 )
 
 
@@ -240,48 +229,18 @@ class Supervisor(Composed):
         return self._run
 
 
-class _Waiting:
-    """Who waits for an answer."""
-
-    def __init__(self) -> None:
-        self._answered = trio.Event()
-        self._error: BaseException | None = None
-
-    def answer(self, error: BaseException | None) -> None:
-        self._error = error
-        self._answered.set()
-
-    async def wait(self) -> None:
-        await self._answered.wait()
-        error, self._error = self._error, None
-        if error is not None:
-            try:
-                raise_again(error)
-            finally:
-                del error
-
-
 class _SupervisorRun(SupervisedRun):
     def __init__(self, kind: str, state: SupervisorState, children: Iterable[Child]) -> None:
-        super().__init__(kind)
-        self._state = state
-        self._plans: dict[str, Plan] = {}
-        self._do[Reply] = lambda action: action.to.answer(action.error)
+        super().__init__(kind, state)
+        self._children = state
         for each in children:
             self._add(each)
 
-    def _add(self, child: Child) -> Place:
-        self._plans[child.name] = plan_of(child.bounded)
-        return self._state.add(child)
+    def _add(self, child: Child) -> None:
+        self.add(child.name, child.bounded)
+        self._children.add(child)
 
-    def decide(self, happening: Happening, now: float) -> list[Action]:
-        return decide(self._state, happening, now)
-
-    def plan_of(self, name: str) -> Plan:
-        return self._plans[name]
-
-    def raise_failures(self) -> None:
-        failures = self._state.take_failures()
+    def raise_failures(self, failures: list[tuple[str, BaseException]]) -> None:
         limit = next((each for _, each in failures if isinstance(each, RestartLimitError)), None)
         try:
             if limit is not None:
@@ -289,55 +248,41 @@ class _SupervisorRun(SupervisedRun):
                 failures.clear()
                 raise_again(limit)
             if failures:
-                raise_all(failures, f"of {len(self._state.places)} children")
+                raise_all(failures, f"of {len(self._children.places)} children")
         finally:
             limit = None
 
     def children(self) -> tuple[ChildStatus, ...]:
-        return tuple(map(_status, self._state.places.values()))
+        return tuple(map(_status, self._children.places.values()))
 
     async def start_child(self, child: Child) -> None:
-        if child.name in self._state.places:
+        if child.name in self._children.places:
             raise ValueError(
                 f"cannot start child {child.name!r}: there is one of that name; if it has stopped, "
                 f"restart_child() starts it, and remove_child() forgets it"
             )
-        place = self._add(child)
-        waiting = _Waiting()
-        self.tell(StartWanted(child.name, waiting))
-        try:
-            await waiting.wait()
-        except trio.Cancelled:
-            if self._state.places.get(child.name) is place:
-                stopped = _Waiting()
-                self.tell(StopWanted(child.name, stopped, forget=True))
-                with trio.CancelScope(shield=True):
-                    await stopped.wait()
-            raise
+        self._add(child)
+        await self.start_new(child.name)
 
     async def restart_child(self, name: str) -> None:
         place = self._place(name)
-        if place.phase != "down" or place in self._state.coming:
+        if place.phase != "down" or self._children.is_coming(place):
             raise InvalidStateError(f"cannot restart child {name!r}: it is {place.phase}")
-        waiting = _Waiting()
-        self.tell(StartWanted(name, waiting))
-        await waiting.wait()
+        await self.start(name)
 
     async def stop_child(self, name: str, *, forget: bool = False) -> None:
         self._place(name)
-        waiting = _Waiting()
-        self.tell(StopWanted(name, waiting, forget))
-        await waiting.wait()
+        await self.stop(name, forget=forget)
 
-    def _place(self, name: str) -> Place:
-        place = self._state.places.get(name)
+    def _place(self, name: str) -> ChildPlace:
+        place = self._children.places.get(name)
         if place is None:
-            known = ", ".join(map(repr, self._state.places)) or "none"
+            known = ", ".join(map(repr, self._children.places)) or "none"
             raise UnknownChildError(f"there is no child {name!r}; there are {known}")
         return place
 
 
-def _status(place: Place) -> ChildStatus:
+def _status(place: ChildPlace) -> ChildStatus:
     states = {
         "down": State.STOPPED if place.since or place.ran else State.INITIAL,
         "waiting": State.STARTING,

@@ -6,15 +6,14 @@ a child   event                     what is done
 down      its turn has come         it is started; the next one when it runs
 starting  it fails, the first time  the supervisor gives up its start
 alive     it ends, and is not to    a temporary one is removed; a significant one may end the
-          be started anew           supervisor
+          be started anew           supervisor; an error of it is kept
 alive     it ends, and is           too many restarts: the supervisor ends. Else it waits, and by
                                     the strategy others are taken down, the last first, one after
                                     the other; when the delay is over, all come up again in order
 leaving   its turn has come         it is asked; the next one when it has ended
 waiting   its delay is over         it is started, in its turn
-any       the supervisor ends       before it ran: it stops; else its callback is cancelled first
-any       a stop is asked for       nothing starts; all are asked, the last first, in turn
-any       cancelled                 the same, but they are forced
+any       all are stopped           nothing starts; all are asked, or forced, in turn, the last
+                                    first
 ========  ========================  ==============================================================
 
 Which children go down with one that failed:
@@ -36,425 +35,205 @@ from typing import Literal
 
 import attrs
 
-from nestling._kernel._errors import InvalidStateError, UnexpectedReturnError
-from nestling._kernel._outcome import add_note, forces, summary
 from nestling.supervise._backoff import Delays
 from nestling.supervise._child import Child
-from nestling.supervise._happenings import (
-    Action,
-    Ask,
-    Began,
-    CallBack,
-    CancelCallback,
-    Cancelled,
-    CannotRun,
-    Due,
-    Ended,
-    Finish,
-    Force,
-    Happening,
-    Ran,
-    Reply,
-    Restart,
-    Start,
-    StartWanted,
-    StopAsked,
-    StopWaiting,
-    StopWanted,
-)
+from nestling.supervise._happenings import Action, Ended, Force, Restart, StopWanted
 from nestling.supervise._intensity import Intensity, Series, next_delay
+from nestling.supervise._place import Place
+from nestling.supervise._supervised_state import SupervisedState, keep, returned
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 AutoShutdown = Literal["never", "any", "all"]
-Phase = Literal["down", "waiting", "starting", "running", "ending", "stopping"]
-ALIVE = frozenset({"starting", "running", "ending", "stopping"})
 
 
 @attrs.define(eq=False)
-class Place:
-    """Where a child runs, again and again.
+class ChildPlace(Place):
+    """Where a child runs.
 
     Attributes:
         number: its place in the order.
-        since: when its phase began.
         restarts: how often it was started anew.
         error: what it has failed with last.
-        ran: it has been running, ever.
-        leaving: it is to be taken down.
-        ended_itself: something inside of it has ended, before it was asked to stop.
-        forget: it is removed when it has ended.
-        start_replies: who waits for it to run.
-        stop_replies: who waits for it to stop.
     """
 
     spec: Child
     number: int
-    phase: Phase = "down"
-    since: float = 0
-    restarts: int = 0
-    error: BaseException | None = None
-    ran: bool = False
-    leaving: bool = False
-    ended_itself: bool = False
-    forget: bool = False
-    series: Series | None = None
-    start_replies: list[object] = attrs.field(factory=list[object])
-    stop_replies: list[object] = attrs.field(factory=list[object])
-
-    @property
-    def name(self) -> str:
-        """The name of the child."""
-        return self.spec.name
-
-    def move_to(self, phase: Phase, now: float) -> None:
-        """Change the phase."""
-        self.phase, self.since = phase, now
+    restarts: int = attrs.field(default=0, init=False)
+    error: BaseException | None = attrs.field(default=None, init=False)
 
 
-@attrs.define(eq=False)
-class SupervisorState:
-    """The state of one run of a supervisor.
+class SupervisorState(SupervisedState[ChildPlace]):
+    """The state of one run of a supervisor."""
 
-    Attributes:
-        places: by name, in the order in which they start.
-        coming: those that are to be started, one after the other.
-        leaving: those that are to be taken down, the last one first.
-        waiting: how many wait before a restart.
-    """
+    kind = "supervisor"
 
-    strategy: Strategy
-    auto_shutdown: AutoShutdown
-    backoff: Delays
-    intensity: Intensity
-    places: dict[str, Place] = attrs.field(factory=dict[str, Place])
-    mode: Literal["up", "ending", "stopping", "forcing", "over"] = "up"
-    ready: bool = False
-    coming: deque[Place] = attrs.field(factory=deque[Place])
-    leaving: list[Place] = attrs.field(factory=list[Place])
-    alive: int = 0
-    waiting: int = 0
-    failures: list[tuple[str, BaseException]] = attrs.field(factory=list[tuple[str, BaseException]])
-    interrupted: bool = False
-    why: str = ""
-    _numbers: int = 0
+    def __init__(
+        self,
+        strategy: Strategy,
+        auto_shutdown: AutoShutdown,
+        backoff: Delays,
+        intensity: Intensity,
+    ) -> None:
+        super().__init__()
+        self._strategy = strategy
+        self._auto_shutdown = auto_shutdown
+        self._backoff = backoff
+        self._intensity = intensity
+        # Those that are to be started, the first one first, and taken down, the last one first.
+        self._coming = deque[ChildPlace]()
+        self._leaving: list[ChildPlace] = []
+        self._waiting = 0
+        self._numbers = 0
 
-    def add(self, spec: Child) -> Place:
+    def add(self, spec: Child) -> ChildPlace:
         """Add a child, which is down."""
         self._numbers += 1
-        place = Place(spec, self._numbers)
+        place = ChildPlace(spec.name, spec, self._numbers)
         self.places[spec.name] = place
         return place
 
+    def is_coming(self, place: ChildPlace) -> bool:
+        """Tell whether a child is down, and is to be started."""
+        return place in self._coming
+
     def take_failures(self) -> list[tuple[str, BaseException]]:
-        """Return what it has failed with; keep nothing that holds an error."""
-        failures, self.failures = self.failures, []
-        self.intensity.take_failures()
+        self._intensity.take_failures()
         for place in self.places.values():
             place.error = None
-        return failures
+        return super().take_failures()
 
+    def _began(self) -> list[Action]:
+        self._coming.extend(self.places.values())
+        return self._go_on()
 
-def decide(state: SupervisorState, happening: Happening, now: float) -> list[Action]:
-    """Take notice of what has happened, and return what is to be done.
+    def _up(self, place: ChildPlace) -> list[Action]:
+        return self._down(place)
 
-    Args:
-        state: is changed.
-        happening: what has happened.
-        now: seconds on trio's clock.
-    """
-    actions: list[Action] = []
-    match happening:
-        case Began():
-            state.coming.extend(state.places.values())
-            actions = _go_on(state, now)
-        case Ran(name):
-            actions = _ran(state, state.places[name], now)
-        case CannotRun(name):
-            actions = _cannot_run(state, state.places[name], now)
-        case Ended(name):
-            actions = _ended(state, state.places[name], happening, now)
-        case Due(name):
-            actions = _due(state, state.places[name], now)
-        case StartWanted(name, reply):
-            actions = _start_wanted(state, state.places[name], reply, now)
-        case StopWanted(name):
-            actions = _stop_wanted(state, state.places[name], happening, now)
-        case StopAsked():
-            actions = _stop_all(state, now)
-        case Cancelled(reason):
-            state.mode, state.why = "forcing", reason
-            actions = _stop_all(state, now)
-    return actions
+    def _down(self, place: ChildPlace) -> list[Action]:
+        del place  # it does not matter to whose turn it is
+        return self._go_on()
 
+    def _due(self, place: ChildPlace) -> list[Action]:
+        self._move(place, "down")
+        self._waiting -= 1
+        return self._start(place) if self._strategy == "one_for_one" else self._go_on()
 
-# One child ----------------------------------------------------------------------------------------
+    def _stop_waiting(self, place: ChildPlace) -> list[Action]:
+        self._waiting -= 1
+        return super()._stop_waiting(place)
 
+    def _cannot_run(self, place: ChildPlace) -> list[Action]:
+        self._move(place, "ending")
+        place.ended_itself = True
+        return self._ask(place) if self.mode == "up" else []
 
-def _start(state: SupervisorState, place: Place, now: float) -> list[Action]:
-    place.move_to("starting", now)
-    state.alive += 1
-    return [Start(place.name)]
+    def _start_wanted(self, place: ChildPlace, reply: object) -> list[Action]:
+        if self.mode == "up" and place not in self._coming:
+            self._coming.append(place)
+        return super()._start_wanted(place, reply)
 
+    def _stop_wanted(self, place: ChildPlace, wanted: StopWanted) -> list[Action]:
+        place.forget = place.forget or place.spec.restart == "temporary"
+        if place in self._coming:
+            self._coming.remove(place)
+        return super()._stop_wanted(place, wanted)
 
-def _ran(state: SupervisorState, place: Place, now: float) -> list[Action]:
-    place.move_to("running", now)
-    place.ran = True
-    if place.series is not None:
-        place.series.runs(now)
-    return [*_replies(place.start_replies), *_go_on(state, now)]
-
-
-def _due(state: SupervisorState, place: Place, now: float) -> list[Action]:
-    place.move_to("down", now)
-    state.waiting -= 1
-    if state.strategy == "one_for_one":
-        return _start(state, place, now)
-    return _go_on(state, now)
-
-
-def _cannot_run(state: SupervisorState, place: Place, now: float) -> list[Action]:
-    place.move_to("ending", now)
-    place.ended_itself = True
-    return _ask(place, now) if state.mode == "up" else []
-
-
-def _ended(state: SupervisorState, place: Place, ended: Ended, now: float) -> list[Action]:
-    asked = (place.phase == "stopping" and not place.ended_itself) or place.leaving
-    place.ended_itself = place.leaving = False
-    place.move_to("down", now)
-    place.error = ended.error or place.error
-    state.alive -= 1
-    actions = _replies(place.stop_replies, ended.error)
-    if state.mode != "up":
-        actions += _replies(place.start_replies, _stops(place))
-    if forces(ended.error):
-        actions += _fails(state, place, ended.error, now)
-    elif state.mode != "up":
-        if ended.error is not None:
-            state.failures.append((place.name, ended.error))
-    elif place.forget:
-        pass
-    elif place.start_replies:
-        actions += _replies(place.start_replies, ended.error or _returned(place.name))
-        place.forget = not place.ran
-        state.coming.remove(place)
-    elif not asked:
-        actions += _ended_by_itself(state, place, ended, now)
-    if place.forget or (place.spec.restart == "temporary" and state.mode == "up"):
-        place.forget = True
-        state.places.pop(place.name, None)
-    return [*actions, *_go_on(state, now)]
-
-
-def _ended_by_itself(
-    state: SupervisorState, place: Place, ended: Ended, now: float
-) -> list[Action]:
-    error, name, restart = ended.error, place.name, place.spec.restart
-    if ended.cancelled:
-        return _end_all(state, f"{name!r} was cancelled", now)
-    if error is not None and not place.ran and not state.ready:
-        return _fails(state, place, error, now)
-    if restart == "permanent" or (restart == "transient" and error is not None):
-        return _start_anew(state, place, error, now)
-    if place.spec.significant and _shuts_down(state, place):
-        if error is not None:
-            return _fails(state, place, error, now)
-        return _end_all(state, f"{name!r}, which is significant, has ended", now)
-    return []
-
-
-def _start_anew(
-    state: SupervisorState, place: Place, error: BaseException | None, now: float
-) -> list[Action]:
-    name = place.name
-    if place.series is None:
-        place.series = Series(state.backoff)
-    failure = error if isinstance(error, Exception) else _returned(name)
-    delay = next_delay(place.series, state.intensity, now, failure, f"supervisor of {name!r}")
-    if isinstance(delay, Exception):
-        return _fails(state, place, delay, now)
-    place.restarts += 1
-    place.move_to("waiting", now)
-    state.waiting += 1
-    _take_down(state, place)
-    return [Restart(name, place.series.attempt, delay, error)]
-
-
-def _returned(name: str) -> Exception:
-    return UnexpectedReturnError(f"{name!r} returned before it was stopped")
-
-
-def _shuts_down(state: SupervisorState, ended: Place) -> bool:
-    if state.auto_shutdown == "any":
-        return True
-    return state.auto_shutdown == "all" and not any(
-        place.phase != "down"
-        for place in state.places.values()
-        if place.spec.significant and place is not ended
-    )
-
-
-def _ask(place: Place, now: float) -> list[Action]:
-    if place.phase == "stopping":
+    def _removed(self, place: ChildPlace) -> list[Action]:
+        if place in self._coming:
+            self._coming.remove(place)
         return []
-    place.move_to("stopping", now)
-    return [Ask(place.name)]
+
+    # A child has ended ----------------------------------------------------------------------------
+
+    def _ended(self, place: ChildPlace, ended: Ended) -> list[Action]:
+        place.error = ended.error or place.error
+        if place.start_replies:
+            self._coming.remove(place)
+        return super()._ended(place, ended)
+
+    def _over(self, place: ChildPlace, ended: Ended, *, asked: bool) -> list[Action]:
+        gone = asked or place.leaving
+        actions = keep(ended.error) if gone else self._ended_by_itself(place, ended)
+        place.forget = self.mode == "up" and place.spec.restart == "temporary"
+        return actions
+
+    def _ended_by_itself(self, place: ChildPlace, ended: Ended) -> list[Action]:
+        error, name, restart = ended.error, place.name, place.spec.restart
+        if ended.cancelled:
+            return self._end_all(place, f"{name!r} was cancelled")
+        if error is not None and not place.ran and not self.ready:
+            return self._fails(place, error)
+        if restart == "permanent" or (restart == "transient" and error is not None):
+            return self._start_anew(place, error)
+        if place.spec.significant and self._shuts_down(place):
+            if error is not None:
+                return self._fails(place, error)
+            return self._end_all(place, f"{name!r}, which is significant, has ended")
+        return keep(error)
+
+    def _start_anew(self, place: ChildPlace, error: BaseException | None) -> list[Action]:
+        name = place.name
+        if place.series is None:
+            place.series = Series(self._backoff)
+        failure = error if isinstance(error, Exception) else returned(place)
+        title = f"supervisor of {name!r}"
+        delay = next_delay(place.series, self._intensity, self.now, failure, title)
+        if isinstance(delay, Exception):
+            return self._fails(place, delay)
+        place.restarts += 1
+        self._move(place, "waiting")
+        self._waiting += 1
+        if self._strategy != "one_for_one":
+            self._take_others_down(place)
+        return [Restart(name, place.series.attempt, delay, error)]
+
+    def _shuts_down(self, ended: ChildPlace) -> bool:
+        if self._auto_shutdown == "any":
+            return True
+        return self._auto_shutdown == "all" and not any(
+            place.phase != "down"
+            for place in self.places.values()
+            if place.spec.significant and place is not ended
+        )
+
+    def _take_others_down(self, failed: ChildPlace) -> None:
+        """Let those leave, and come again, that go down with ``failed``."""
+        after = failed.number if self._strategy == "rest_for_one" else 0
+        affected = [place for place in self.places.values() if place.number > after]
+        for place in affected:
+            place.leaving = place.is_alive
+        self._leaving = _in_order({*self._leaving, *(each for each in affected if each.leaving)})
+        again = (each for each in affected if each.spec.restart != "temporary")
+        self._coming = deque(_in_order({*self._coming, failed, *again}))
+
+    # What has its turn ----------------------------------------------------------------------------
+
+    def _go_on(self) -> list[Action]:
+        """Take the next one down; or else start the next one; or else say that this is done."""
+        if self.mode in {"ending", "over"}:
+            return []
+        while self._leaving and not self._leaving[-1].is_alive:
+            self._leaving.pop()
+        if self._leaving:
+            leaving = self._leaving[-1]
+            return self._stop(leaving) if leaving.phase != "stopping" else []
+        if self.mode != "up":
+            return self._finish()
+        while self._coming and self._coming[0].phase in {"running", "ending"}:
+            self._coming.popleft()
+        # Those that go down together come up together.
+        held = self._waiting and self._strategy != "one_for_one"
+        if self._coming and not held and self._coming[0].phase == "down":
+            return self._start(self._coming[0])
+        return [] if self._coming or self.ready else self._call_back()
+
+    def _stop_places(self) -> list[Action]:
+        self._coming.clear()
+        self._leaving = [place for place in self.places.values() if place.is_alive]
+        stopping = [place for place in self._leaving if place.phase == "stopping"]
+        forced: list[Action] = [Force(place.name, self._why) for place in stopping]
+        return [*(forced if self.mode == "forcing" else []), *self._go_on()]
 
 
-# What is wanted -----------------------------------------------------------------------------------
-
-
-def _start_wanted(state: SupervisorState, place: Place, reply: object, now: float) -> list[Action]:
-    if state.mode != "up":
-        if not place.ran:
-            del state.places[place.name]
-        return [Reply(reply, _stops(place))]
-    place.start_replies.append(reply)
-    if place not in state.coming:
-        state.coming.append(place)
-    return _go_on(state, now)
-
-
-def _stops(place: Place) -> Exception:
-    return InvalidStateError(f"cannot start {place.name!r}: its supervisor stops")
-
-
-def _stop_wanted(
-    state: SupervisorState, place: Place, wanted: StopWanted, now: float
-) -> list[Action]:
-    place.forget = place.forget or wanted.forget
-    actions: list[Action] = []
-    if place.phase == "waiting":
-        place.move_to("down", now)
-        state.waiting -= 1
-        actions.append(StopWaiting(place.name))
-    if place in state.coming:
-        state.coming.remove(place)
-        why = InvalidStateError(f"{place.name!r} was stopped before it was running")
-        actions += _replies(place.start_replies, why)
-    if place.phase == "down":
-        if place.forget or place.spec.restart == "temporary":
-            place.forget = True
-            state.places.pop(place.name, None)
-        return [*actions, Reply(wanted.reply), *_go_on(state, now)]
-    place.stop_replies.append(wanted.reply)
-    place.ended_itself = False
-    return [*actions, *_ask(place, now)]
-
-
-def _replies(waiting: list[object], error: BaseException | None = None) -> list[Action]:
-    replies: list[Action] = [Reply(each, error) for each in waiting]
-    waiting.clear()
-    return replies
-
-
-# Several children ---------------------------------------------------------------------------------
-
-
-def _take_down(state: SupervisorState, failed: Place) -> None:
-    """Let those leave, and come again, that go down with ``failed``."""
-    if state.strategy == "one_for_one":
-        return
-    after = failed.number if state.strategy == "rest_for_one" else 0
-    affected = [place for place in state.places.values() if place.number > after]
-    for place in affected:
-        place.leaving = place.phase in ALIVE
-    state.leaving = _in_order({*state.leaving, *(each for each in affected if each.leaving)})
-    again = (each for each in affected if each.spec.restart != "temporary")
-    state.coming = deque(_in_order({*state.coming, failed, *again}))
-
-
-def _in_order(places: Iterable[Place]) -> list[Place]:
+def _in_order(places: Iterable[ChildPlace]) -> list[ChildPlace]:
     return sorted(places, key=lambda place: place.number)
-
-
-def _go_on(state: SupervisorState, now: float) -> list[Action]:
-    """Take the next one down; or else start the next one; or else say that this is done."""
-    if state.mode in {"ending", "over"}:
-        return []
-    while state.leaving and state.leaving[-1].phase not in ALIVE:
-        state.leaving.pop()
-    if state.leaving:
-        return _take_next_down(state, state.leaving[-1], now)
-    if state.mode != "up":
-        return _finish(state)
-    while state.coming and state.coming[0].phase in {"running", "ending"}:
-        state.coming.popleft()
-    # Those that go down together come up together.
-    held = state.waiting and state.strategy != "one_for_one"
-    if state.coming and not held and state.coming[0].phase == "down":
-        return _start(state, state.coming[0], now)
-    if state.coming or state.ready:
-        return []
-    state.ready = True
-    return [CallBack()]
-
-
-def _finish(state: SupervisorState) -> list[Action]:
-    if state.alive:
-        return []
-    state.mode = "over"
-    return [Finish()]
-
-
-def _take_next_down(state: SupervisorState, place: Place, now: float) -> list[Action]:
-    if state.mode != "forcing":
-        return _ask(place, now)
-    if place.phase == "stopping":
-        return []
-    place.move_to("stopping", now)
-    return [Force(place.name, state.why)]
-
-
-def _fails(
-    state: SupervisorState, place: Place, error: BaseException | None, now: float
-) -> list[Action]:
-    assert error is not None
-    if state.mode == "up" and not state.ready and isinstance(error, Exception):
-        add_note(error, _how_far(state, place))
-    state.failures.append((place.name, error))
-    state.interrupted = state.interrupted or forces(error)
-    if state.mode == "up":
-        return _end_all(state, f"{place.name!r} failed: {summary(error)}", now)
-    if state.interrupted and state.mode == "stopping":
-        return _stop_all(state, now)
-    return []
-
-
-def _how_far(state: SupervisorState, failed: Place) -> str:
-    """Tell what had started when a start failed, and what never will."""
-    others = [place for place in state.places.values() if place is not failed]
-    ran = [repr(place.name) for place in others if place.ran]
-    never = [repr(place.name) for place in others if not place.ran]
-    parts = [
-        f"{', '.join(names)} {what}"
-        for names, what in ((ran, "ran"), (never, "was not started"))
-        if names
-    ]
-    return f"when {failed.name!r} failed to start: {'; '.join(parts) or 'nothing else was there'}"
-
-
-def _end_all(state: SupervisorState, reason: str, now: float) -> list[Action]:
-    if state.ready:
-        state.mode = "ending"
-        return [CancelCallback(f"stops, since {reason}")]
-    return _stop_all(state, now)
-
-
-def _stop_all(state: SupervisorState, now: float) -> list[Action]:
-    if state.mode != "forcing":
-        state.mode = "forcing" if state.interrupted else "stopping"
-        state.why = state.why or "forced to stop by an interrupt"
-    actions: list[Action] = []
-    for place in state.places.values():
-        place.leaving = place.phase in ALIVE
-        if place.phase == "waiting":
-            place.move_to("down", now)
-            actions.append(StopWaiting(place.name))
-        elif place.phase == "stopping" and state.mode == "forcing":
-            actions.append(Force(place.name, state.why))
-        if place.phase == "down":
-            actions += _replies(place.start_replies, _stops(place))
-    state.coming.clear()
-    state.leaving = [place for place in state.places.values() if place.leaving]
-    return [*actions, *_go_on(state, now)]

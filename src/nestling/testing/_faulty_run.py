@@ -11,6 +11,7 @@ import trio
 
 from nestling._kernel._events import Event
 from nestling._kernel._foreign import accept
+from nestling._kernel._kept import listening_to_kept
 from nestling._kernel._outcome import summary
 from nestling._kernel._runnable import Composed, Runnable
 from nestling.testing._clock import MOST_SECONDS_IDLE, JumpingClock
@@ -93,6 +94,7 @@ class FaultyRun:
     late: BaseException | None = None
     trace: Trace = attrs.field(factory=Trace)
     _injected: list[BaseException | None] = attrs.field(factory=list[BaseException | None])
+    _kept: list[BaseException] = attrs.field(factory=list[BaseException])
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _dependents: dict[str, frozenset[str]] = attrs.field(factory=dict[str, frozenset[str]])
     _signals: Signals = attrs.field(factory=Signals)
@@ -112,7 +114,7 @@ class FaultyRun:
         with watching_resources(self.problems):
             caught = self._run(make, body)
             # What the frames of an error keep is not to be taken for kept by the composition.
-            for error in (self.raised, self.late, *self._injected):
+            for error in (self.raised, self.late, *self._injected, *self._kept):
                 clear_frames(error)
         outcome = Outcome(
             kinds=[fault.kind for fault in self.faults[: self.struck]],
@@ -120,6 +122,7 @@ class FaultyRun:
             raised=self.raised,
             late=self.late,
             trace=self.trace,
+            kept=self._kept,
             dependents=self._dependents,
             reached=self._reached,
             caught=caught,
@@ -163,7 +166,7 @@ class FaultyRun:
         self._task = trio.lowlevel.current_task()
         self._task.name = "main"
         before = trio.lowlevel.current_statistics().tasks_living
-        with record() as self.trace, self._signals:
+        with record() as self.trace, listening_to_kept(self._kept.append), self._signals:
             try:
                 # What comes out of the scope counts: inside, it may hold its Cancelled.
                 with self._scope:

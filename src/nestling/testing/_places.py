@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 
 import attrs
 
-from nestling._kernel._chain import Chain
 from nestling._kernel._named import Named
 from nestling._kernel._runnable import Composed, Wrapper
-from nestling.supervise._graph import Graph
 
 
 def paths_of(r: Composed) -> list[str]:
@@ -67,15 +66,6 @@ def _pairs(r: Composed, around: Place) -> Iterator[tuple[str, str]]:
     place = around.of(r)
     for part in r.parts:
         yield from _pairs(part, place)
-    if isinstance(r, Graph):
-        paths = {each.name: list(_paths(each.runnable, place)) for each in r.nodes}
-        for each in r.nodes:
-            for name in each.requires:
-                yield from (
-                    (provider, path) for provider in paths[name] for path in paths[each.name]
-                )
-    if isinstance(r, Chain):
-        levels = [list(_paths(part, place)) for part in r.parts]
-        for number, providers in enumerate(levels):
-            for later in levels[number + 1 :]:
-                yield from ((provider, path) for provider in providers for path in later)
+    paths = [list(_paths(part, place)) for part in r.parts]
+    for dependent, provider in r.needs:
+        yield from itertools.product(paths[provider], paths[dependent])

@@ -5,9 +5,10 @@ law    what is looked at
 =====  =============================================================================================
 1      each node starts, runs and stops once; it stops after what depends on it (the run itself
        looks at whom a cancellation reaches)
-3      an injected error that has come to the kernel is told by what comes out, or followed by a
-       restart; and nothing else has failed where it was only cancelled, or interrupted
-4      an interrupt comes out, and the kernel has put it into no group
+3      an injected error that has come to nestling is told by what comes out, or is followed by a
+       restart, or is kept for who asks; and nothing else has failed where it was only cancelled,
+       or interrupted
+4      an interrupt comes out, and nestling has put it into no group
 6      no node is left (the run itself looks at tasks, files and the like)
 8      a cancellation that has reached the task of the run comes out, and not out of its scope
 =====  =============================================================================================
@@ -27,6 +28,7 @@ from nestling._kernel._errors import NestlingError, NotRunningError
 from nestling._kernel._events import Event, Restarting, Running, Starting, Stopped, Stopping
 from nestling._kernel._outcome import forces, summary
 from nestling.testing._faults import FaultKind, InjectedError
+from nestling.testing._tasks import is_of_nestling
 from nestling.testing._told import all_of, told_by
 from nestling.testing._trace import Trace
 
@@ -39,7 +41,6 @@ _ALLOWED: dict[type[Event], tuple[type[Event] | None, ...]] = {
     Stopping: (Running,),
     Stopped: (Starting, Stopping),
 }
-_KERNEL = "nestling._kernel."
 _OUTSIDE = frozenset({"trio", "outcome", "contextlib", "exceptiongroup"})
 
 
@@ -53,6 +54,7 @@ class Outcome:
         raised: what came out of the scope that the faults cancel.
         late: Ctrl-C that came out in the step after.
         trace: the events.
+        kept: the errors that go no further, as nestling says.
         dependents: who depends on whom, by path.
         reached: a cancellation has reached the task of the run.
         caught: the scope has caught it.
@@ -64,6 +66,7 @@ class Outcome:
     raised: BaseException | None
     late: BaseException | None
     trace: Trace
+    kept: Sequence[BaseException]
     dependents: Mapping[str, frozenset[str]]
     reached: bool
     caught: bool
@@ -110,7 +113,8 @@ class Outcome:
         injected = [error for error in self.injected if isinstance(error, InjectedError)]
         lost = [each for each in injected if any(map(_is_lost, [each, *self._groups_of(each)]))]
         handled = [error for error in injected if error not in lost]
-        told = "\n".join(map(told_by, [self.raised, *handled, *self._followed_by_restarts()]))
+        known = [self.raised, *handled, *self.kept, *self._followed_by_restarts()]
+        told = "\n".join(map(told_by, known))
         for error in lost:
             if str(error) not in told:
                 yield f"law 3: {summary(error)} is lost"
@@ -152,10 +156,10 @@ class Outcome:
         forced = forces(self.raised) or self.late is not None
         pairs = zip(self.kinds, self.injected, strict=True)
         struck = [error for kind, error in pairs if kind == "interrupt"]
-        known = [error for error in struck if error is not None and _has_come_to_kernel(error)]
+        known = [error for error in struck if error is not None and _has_come_to_nestling(error)]
         if known and not forced:
             yield "law 4: a KeyboardInterrupt is lost"
-        elif known and _is_group_of_kernel(self.raised):
+        elif known and _is_group_of_nestling(self.raised):
             yield "law 4: a KeyboardInterrupt came out in a group"
         if None in struck and not forced and not told:
             yield "law 4: Ctrl-C is lost"
@@ -169,15 +173,15 @@ def _leaves(error: BaseException | None) -> Iterator[BaseException]:
         yield error
 
 
-def _has_come_to_kernel(error: BaseException) -> bool:
-    """Tell whether the kernel knows of an error: what was handled before is not its concern."""
-    return any(module.startswith(_KERNEL) for module in _modules(error))
+def _has_come_to_nestling(error: BaseException) -> bool:
+    """Tell whether nestling knows of an error: what was handled before is not its concern."""
+    return any(map(is_of_nestling, _modules(error)))
 
 
 def _is_lost(error: BaseException) -> bool:
-    """Tell whether an error was lost by who got it from its callback, or by the kernel.
+    """Tell whether an error that does not come out was lost by nestling, or by a callback's caller.
 
-    Who runs something by itself may handle its errors; and a `Process` keeps its own.
+    Who runs something by itself may handle its errors.
     """
     places = [
         (str(frame.f_globals.get("__name__", "")), frame.f_code.co_name)
@@ -185,19 +189,19 @@ def _is_lost(error: BaseException) -> bool:
     ]
     if len(places) < 2:
         return False
-    (module, name), (inner_module, inner_name) = places[:2]
-    if module.startswith(_KERNEL):
-        return (module, name) != (f"{_KERNEL}_process", "_run")
-    return inner_module.startswith(_KERNEL) and inner_name in {"_call_back", "_callback", "_enter"}
+    (module, _), (inner_module, inner_name) = places[:2]
+    if is_of_nestling(module):
+        return True
+    return is_of_nestling(inner_module) and inner_name in {"_call_back", "_callback", "_enter"}
 
 
-def _is_group_of_kernel(error: BaseException | None) -> bool:
-    """Tell whether it is a group that the kernel has made, and no nursery in other code."""
+def _is_group_of_nestling(error: BaseException | None) -> bool:
+    """Tell whether it is a group that nestling has made, and no nursery in other code."""
     if not isinstance(error, BaseExceptionGroup):
         return False
     modules = reversed(list(_modules(cast("BaseException", error))))
     made_in = next((each for each in modules if each.partition(".")[0] not in _OUTSIDE), "")
-    return made_in.startswith(_KERNEL)
+    return is_of_nestling(made_in)
 
 
 def _modules(error: BaseException) -> Iterator[str]:

@@ -1,0 +1,56 @@
+"""One run of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nestling._kernel._errors import InvalidGraphError
+from nestling._kernel._group import raise_all
+from nestling.supervise._graph_node import GraphNode
+from nestling.supervise._graph_state import GraphState
+from nestling.supervise._supervised_run import SupervisedRun
+
+
+class GraphRun(SupervisedRun):
+    """One run of a graph."""
+
+    def __init__(self, kind: str, nodes: Iterable[GraphNode]) -> None:
+        self._nodes = GraphState()
+        super().__init__(kind, self._nodes)
+        self._add(*nodes)
+
+    def _add(self, *nodes: GraphNode) -> None:
+        for each in nodes:
+            self.add(each.name, each.runnable)
+        self._nodes.add(*((each.name, each.requires, each.restart) for each in nodes))
+
+    def raise_failures(self, failures: list[tuple[str, BaseException]]) -> None:
+        if failures:
+            raise_all(failures, f"of {len(self._nodes.places)} nodes")
+
+    async def add_node(self, node: GraphNode) -> None:
+        places = self._nodes.places
+        if node.name in places:
+            raise InvalidGraphError(f"cannot add node {node.name!r}: there is one of that name")
+        for name in node.requires:
+            if name not in places:
+                known = ", ".join(map(repr, places)) or "none"
+                raise InvalidGraphError(
+                    f"cannot add node {node.name!r}: it requires {name!r}; there are {known}"
+                )
+            if places[name].forget:
+                raise InvalidGraphError(
+                    f"cannot add node {node.name!r}: it requires {name!r}, which is being removed"
+                )
+        self._add(node)
+        await self.start_new(node.name)
+
+    async def remove_node(self, name: str) -> None:
+        place = self._nodes.places.get(name)
+        if place is None:
+            known = ", ".join(map(repr, self._nodes.places)) or "none"
+            raise InvalidGraphError(f"there is no node {name!r} to remove; there are {known}")
+        if place.dependents:
+            by = ", ".join(repr(each.name) for each in place.dependents)
+            raise InvalidGraphError(f"cannot remove node {name!r}: it is required by {by}")
+        await self.stop(name, forget=True)
