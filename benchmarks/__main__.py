@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import sys
 from importlib.metadata import version
 
-from benchmarks import kernel
+from benchmarks import kernel, supervision
 from benchmarks.measure import Row, table
 
 
@@ -18,7 +19,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=7, help="how many pairs of measurements")
     options = parser.parse_args()
     rows: list[Row] = []
-    for measure in kernel.rows(options.count, options.pairs):
+    measured = (each.rows(options.count, options.pairs) for each in (kernel, supervision))
+    for measure in itertools.chain.from_iterable(measured):
         row = measure()
         rows.append(row)
         print(f"{row.verdict:6}  {row.ratio:.2f}  {row.what}", file=sys.stderr, flush=True)

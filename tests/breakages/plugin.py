@@ -17,9 +17,12 @@ import trio
 
 import nestling
 
-# pytest-trio imports it if it is there, and that takes as long as all the rest of a trial. A test
-# that needs it is not collected, which makes its trial void.
-sys.modules.setdefault("hypothesis", cast("Any", None))
+WITHOUT_HYPOTHESIS = "NESTLING_WITHOUT_HYPOTHESIS"
+"""The environment variable that says that no test of the trial needs Hypothesis."""
+
+# pytest-trio imports it if it is there, and that takes as long as all the rest of a trial.
+if WITHOUT_HYPOTHESIS in os.environ:
+    sys.modules.setdefault("hypothesis", cast("Any", None))
 
 VARIABLE = "NESTLING_COPY"
 """The environment variable that holds the folder of the copy."""

@@ -19,7 +19,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -78,8 +78,7 @@ async def try_out(folder: Path, files: Sequence[str], limit: float) -> Trial:
     If this is cancelled, the process is ended.
     """
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    command += ["-p", "no:hypothesispytest", "-p", plugin.__name__]
-    command += [str(TESTS / file) for file in files]
+    command += ["-p", plugin.__name__, *(str(TESTS / file) for file in files)]
     before = os.environ.get("PYTHONPATH")
     environment = {
         **os.environ,
@@ -87,6 +86,9 @@ async def try_out(folder: Path, files: Sequence[str], limit: float) -> Trial:
         "PYTHONPATH": os.pathsep.join([str(folder), *([before] if before else [])]),
         "COLUMNS": "500",  # pytest would cut the names of tests
     }
+    if not any("hypothesis" in text for text in _texts(files)):
+        command += ["-p", "no:hypothesispytest"]
+        environment[plugin.WITHOUT_HYPOTHESIS] = "1"
     start = trio.current_time()
     with trio.move_on_after(limit):
         done = await trio.run_process(
@@ -100,6 +102,14 @@ async def try_out(folder: Path, files: Sequence[str], limit: float) -> Trial:
         output = done.stdout.decode(errors="replace")
         return _judge(done.returncode, output, trio.current_time() - start)
     return Trial("hangs", trio.current_time() - start)
+
+
+def _texts(files: Sequence[str]) -> Iterator[str]:
+    """Yield the texts of the tests in ``files``, of which some may be folders."""
+    for file in files:
+        path = TESTS / file
+        for each in path.rglob("*.py") if path.is_dir() else [path]:
+            yield each.read_text(encoding="utf-8")
 
 
 def _judge(code: int, output: str, seconds: float) -> Trial:

@@ -263,6 +263,23 @@ def test_bad_input_is_refused(make: Callable[[], Any], problem: str) -> None:
     assert problem in str(caught.value)
 
 
+async def test_a_node_whose_start_cannot_be_cancelled_is_stopped_all_the_same() -> None:
+    called: list[str] = []
+
+    async def start() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(2)
+        called.append(f"started at {trio.current_time():g}")
+
+    async def stop() -> None:
+        called.append(f"stopped at {trio.current_time():g}")
+
+    with trio.move_on_after(1):
+        async with running(graph(node("db", start_stop(start, stop)))):
+            called.append("ran")
+    assert called == ["started at 2", "stopped at 2"]
+
+
 async def test_nodes_are_added_and_removed_while_it_runs() -> None:
     grown = graph(node("db", Probe("db", start=0.5)))
     with record() as trace:

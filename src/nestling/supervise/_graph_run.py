@@ -8,10 +8,10 @@ from nestling._kernel._errors import InvalidGraphError
 from nestling._kernel._group import raise_all
 from nestling.supervise._graph_node import GraphNode
 from nestling.supervise._graph_state import GraphState
-from nestling.supervise._supervised_run import SupervisedRun
+from nestling.supervise._run_of_places import RunOfPlaces
 
 
-class GraphRun(SupervisedRun):
+class GraphRun(RunOfPlaces):
     """One run of a graph."""
 
     def __init__(self, kind: str, nodes: Iterable[GraphNode]) -> None:
@@ -21,10 +21,11 @@ class GraphRun(SupervisedRun):
 
     def _add(self, *nodes: GraphNode) -> None:
         for each in nodes:
-            self.add(each.name, each.runnable)
+            self.let_run(each.name, each.runnable)
         self._nodes.add(*((each.name, each.requires, each.restart) for each in nodes))
 
-    def raise_failures(self, failures: list[tuple[str, BaseException]]) -> None:
+    def raise_failures(self) -> None:
+        failures = self._state.take_failures()
         if failures:
             raise_all(failures, f"of {len(self._nodes.places)} nodes")
 

@@ -66,7 +66,8 @@ class Restarted(Composed):
 class _RestartedRun(GraphRun):
     """A graph of one node, whose error comes out bare."""
 
-    def raise_failures(self, failures: list[tuple[str, BaseException]]) -> None:
+    def raise_failures(self) -> None:
+        failures = self._state.take_failures()
         if failures:
             ((_, error),) = failures
             failures.clear()

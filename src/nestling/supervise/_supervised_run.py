@@ -10,19 +10,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import trio
 
 from nestling._kernel._events import Restarting
 from nestling._kernel._interrupts import protected
-from nestling._kernel._kept import kept
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback, Node, child_node, claim, current_node
 from nestling._kernel._provider import Provider
-from nestling._kernel._runnable import Composed
 from nestling.supervise._happenings import (
+    Action,
     Ask,
     Began,
     CallBack,
@@ -31,34 +30,20 @@ from nestling.supervise._happenings import (
     Due,
     Finish,
     Force,
-    Forget,
     Happening,
-    Keep,
-    Reply,
     Restart,
     Start,
-    StartWanted,
     StopAsked,
     StopWaiting,
-    StopWanted,
 )
-from nestling.supervise._incarnation import Incarnation, plan_of
-from nestling.supervise._supervised_state import SupervisedState
-from nestling.supervise._waiting import Waiting
+from nestling.supervise._incarnation import Incarnation
 
 
 class SupervisedRun(ABC):
-    """One run of several nodes.
+    """One run of several nodes; ``kind`` is that of the node in which it runs."""
 
-    Args:
-        kind: of the node in which it runs.
-        state: decides.
-    """
-
-    def __init__(self, kind: str, state: SupervisedState[Any]) -> None:
-        self._state = state
+    def __init__(self, kind: str) -> None:
         self._provider = Provider(self._provide, kind, "", stop=self._ask)
-        self._plans: dict[str, Plan] = {}
         self._incarnations: dict[str, Incarnation] = {}
         self._waits: dict[str, trio.CancelScope] = {}
         self._happened = deque[Happening]([Began()])
@@ -74,18 +59,19 @@ class SupervisedRun(ABC):
             CallBack: lambda _: self._provider.ready(),
             CancelCallback: lambda action: self._provider.cancel_callback(action.reason),
             Finish: lambda _: self._over.set(),
-            Reply: lambda action: action.to.answer(action.error),
-            Forget: self._forget,
-            Keep: lambda action: kept(action.error),
         }
 
     @abstractmethod
-    def raise_failures(self, failures: list[tuple[str, BaseException]]) -> None:
-        """Raise what came of it, if that is an error. Keep none: ``failures`` is to be emptied."""
+    def decide(self, happening: Happening, now: float) -> Iterable[Action]:
+        """Take notice of what has happened; return what is to be done."""
 
-    def add(self, name: str, r: Composed) -> None:
-        """Let ``r`` be what runs in the place that is called ``name``."""
-        self._plans[name] = plan_of(r)
+    @abstractmethod
+    def plan_of(self, name: str) -> Plan:
+        """Return how a node is run."""
+
+    @abstractmethod
+    def raise_failures(self) -> None:
+        """Raise what came of it, if that is an error; keep none."""
 
     async def run(self, f: Callback) -> None:
         """Start the nodes, call ``f``, stop the nodes."""
@@ -96,35 +82,7 @@ class SupervisedRun(ABC):
         finally:
             self._incarnations.clear()
 
-    async def start(self, name: str) -> None:
-        """Start a node that is down, in its turn, and wait until it runs."""
-        waiting = Waiting()
-        self._tell(StartWanted(name, waiting))
-        await waiting.wait()
-
-    async def start_new(self, name: str) -> None:
-        """Do the same with a node that was just added; if this is cancelled, it is removed."""
-        place = self._state.places[name]
-        try:
-            await self.start(name)
-        except trio.Cancelled:
-            if self._state.places.get(name) is place:
-                with trio.CancelScope(shield=True):
-                    await self.stop(name, forget=True)
-            raise
-
-    async def stop(self, name: str, *, forget: bool) -> None:
-        """Stop a node, and wait until it has stopped.
-
-        Args:
-            name: of the node.
-            forget: it is removed then.
-        """
-        waiting = Waiting()
-        self._tell(StopWanted(name, waiting, forget))
-        await waiting.wait()
-
-    def _tell(self, happening: Happening) -> None:
+    def tell(self, happening: Happening) -> None:
         """Decide about what has happened; and then about what happens by that, in turn."""
         self._happened.append(happening)
         if not self._deciding:
@@ -134,7 +92,7 @@ class SupervisedRun(ABC):
         self._deciding = True
         try:
             while self._happened:
-                for action in self._state.decide(self._happened.popleft(), trio.current_time()):
+                for action in self.decide(self._happened.popleft(), trio.current_time()):
                     self._do[type(action)](action)
         finally:
             self._deciding = False
@@ -147,11 +105,11 @@ class SupervisedRun(ABC):
                 self._decide()
                 await self._over.wait()
             self._watch_scope.cancel("all have ended")
-        self.raise_failures(self._state.take_failures())
+        self.raise_failures()
 
     @protected
     async def _ask(self) -> None:
-        self._tell(StopAsked())
+        self.tell(StopAsked())
 
     @protected
     async def _watch(self) -> None:
@@ -160,11 +118,11 @@ class SupervisedRun(ABC):
                 await trio.sleep_forever()
         except trio.Cancelled as exception:
             # Not swallowed: the scope that it belongs to is further out, and is seen again there.
-            self._tell(Cancelled(exception.reason or str(exception)))
+            self.tell(Cancelled(exception.reason or str(exception)))
 
     def _start(self, action: Start) -> None:
-        plan = self._plans[action.name]
-        incarnation = Incarnation(action.name, plan, self._parent, self._nursery, self._tell)
+        plan = self.plan_of(action.name)
+        incarnation = Incarnation(action.name, plan, self._parent, self._nursery, self.tell)
         self._incarnations[action.name] = incarnation
         incarnation.start()
 
@@ -180,12 +138,8 @@ class SupervisedRun(ABC):
         )
 
     def _node_of(self, name: str) -> Node:
-        plan = self._plans[name]
+        plan = self.plan_of(name)
         return child_node(self._parent, plan.name or plan.label, plan.kind)
-
-    def _forget(self, action: Forget) -> None:
-        del self._plans[action.name]
-        self._incarnations.pop(action.name, None)
 
     @protected
     async def _wait(self, name: str, delay: float, scope: trio.CancelScope) -> None:
@@ -193,4 +147,4 @@ class SupervisedRun(ABC):
             await trio.sleep(delay)
         if not scope.cancelled_caught:
             del self._waits[name]
-            self._tell(Due(name))
+            self.tell(Due(name))

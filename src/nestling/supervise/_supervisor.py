@@ -19,7 +19,7 @@ from nestling.supervise._backoff import Backoff, Delays
 from nestling.supervise._child import Child
 from nestling.supervise._intensity import Intensity
 from nestling.supervise._policy import check_backoff, check_limit
-from nestling.supervise._supervised_run import SupervisedRun
+from nestling.supervise._run_of_places import RunOfPlaces
 from nestling.supervise._supervisor_state import (
     AutoShutdown,
     ChildPlace,
@@ -229,7 +229,7 @@ class Supervisor(Composed):
         return self._run
 
 
-class _SupervisorRun(SupervisedRun):
+class _SupervisorRun(RunOfPlaces):
     def __init__(self, kind: str, state: SupervisorState, children: Iterable[Child]) -> None:
         super().__init__(kind, state)
         self._children = state
@@ -237,10 +237,11 @@ class _SupervisorRun(SupervisedRun):
             self._add(each)
 
     def _add(self, child: Child) -> None:
-        self.add(child.name, child.bounded)
+        self.let_run(child.name, child.bounded)
         self._children.add(child)
 
-    def raise_failures(self, failures: list[tuple[str, BaseException]]) -> None:
+    def raise_failures(self) -> None:
+        failures = self._state.take_failures()
         limit = next((each for _, each in failures if isinstance(each, RestartLimitError)), None)
         try:
             if limit is not None:

@@ -165,7 +165,7 @@ class SupervisorState(SupervisedState[ChildPlace]):
             return self._fails(place, error)
         if restart == "permanent" or (restart == "transient" and error is not None):
             return self._start_anew(place, error)
-        if place.spec.significant and self._shuts_down(place):
+        if place.spec.significant and self._shuts_down():
             if error is not None:
                 return self._fails(place, error)
             return self._end_all(place, f"{name!r}, which is significant, has ended")
@@ -187,13 +187,11 @@ class SupervisorState(SupervisedState[ChildPlace]):
             self._take_others_down(place)
         return [Restart(name, place.series.attempt, delay, error)]
 
-    def _shuts_down(self, ended: ChildPlace) -> bool:
+    def _shuts_down(self) -> bool:
         if self._auto_shutdown == "any":
             return True
         return self._auto_shutdown == "all" and not any(
-            place.phase != "down"
-            for place in self.places.values()
-            if place.spec.significant and place is not ended
+            place.phase != "down" for place in self.places.values() if place.spec.significant
         )
 
     def _take_others_down(self, failed: ChildPlace) -> None:
@@ -203,8 +201,8 @@ class SupervisorState(SupervisedState[ChildPlace]):
         for place in affected:
             place.leaving = place.is_alive
         self._leaving = _in_order({*self._leaving, *(each for each in affected if each.leaving)})
-        again = (each for each in affected if each.spec.restart != "temporary")
-        self._coming = deque(_in_order({*self._coming, failed, *again}))
+        # A temporary one is removed when it has ended: then it is not to come any more.
+        self._coming = deque(_in_order({*self._coming, failed, *affected}))
 
     # What has its turn ----------------------------------------------------------------------------
 

@@ -1,0 +1,86 @@
+"""One run of nodes in places: `graph`, `restart` and `Supervisor` act alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import trio
+
+from nestling._kernel._kept import kept
+from nestling._kernel._member import Plan
+from nestling._kernel._runnable import Composed
+from nestling.supervise._happenings import (
+    Action,
+    Forget,
+    Happening,
+    Keep,
+    Reply,
+    StartWanted,
+    StopWanted,
+)
+from nestling.supervise._incarnation import plan_of
+from nestling.supervise._supervised_run import SupervisedRun
+from nestling.supervise._supervised_state import SupervisedState
+from nestling.supervise._waiting import Waiting
+
+
+class RunOfPlaces(SupervisedRun):
+    """One run of nodes in places, of which more can come, and some go.
+
+    Args:
+        kind: of the node in which it runs.
+        state: decides.
+    """
+
+    def __init__(self, kind: str, state: SupervisedState[Any]) -> None:
+        super().__init__(kind)
+        self._state = state
+        self._plans: dict[str, Plan] = {}
+        self._do |= {
+            Reply: lambda action: action.to.answer(action.error),
+            Forget: self._forget,
+            Keep: lambda action: kept(action.error),
+        }
+
+    def decide(self, happening: Happening, now: float) -> Iterable[Action]:
+        return self._state.decide(happening, now)
+
+    def plan_of(self, name: str) -> Plan:
+        return self._plans[name]
+
+    def let_run(self, name: str, r: Composed) -> None:
+        """Let ``r`` be what runs in the place that is called ``name``."""
+        self._plans[name] = plan_of(r)
+
+    async def start(self, name: str) -> None:
+        """Start a node that is down, in its turn, and wait until it runs."""
+        waiting = Waiting()
+        self.tell(StartWanted(name, waiting))
+        await waiting.wait()
+
+    async def start_new(self, name: str) -> None:
+        """Do the same with a node that was just added; if this is cancelled, it is removed."""
+        place = self._state.places[name]
+        try:
+            await self.start(name)
+        except trio.Cancelled:
+            if self._state.places.get(name) is place:
+                with trio.CancelScope(shield=True):
+                    await self.stop(name, forget=True)
+            raise
+
+    async def stop(self, name: str, *, forget: bool) -> None:
+        """Stop a node, and wait until it has stopped.
+
+        Args:
+            name: of the node.
+            forget: it is removed then.
+        """
+        waiting = Waiting()
+        self.tell(StopWanted(name, waiting, forget))
+        await waiting.wait()
+
+    def _forget(self, action: Forget) -> None:
+        del self._plans[action.name]
+        self._incarnations.pop(action.name, None)
