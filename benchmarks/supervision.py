@@ -33,9 +33,7 @@ def rows(count: int, pairs: int) -> Iterator[Callable[[], Row]]:
         "parallel of the same nodes",
         2.0,
         partial(graph_of(leaves, required).run, wait_all_tasks_blocked),
-        partial(
-            parallel(*map(named, *zip(*leaves.items(), strict=True))).run, wait_all_tasks_blocked
-        ),
+        partial(parallel(*as_named).run, wait_all_tasks_blocked),
         pairs=pairs,
     )
     yield lambda: compare(

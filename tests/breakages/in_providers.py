@@ -118,11 +118,8 @@ BREAKAGES = [
     Breakage(
         name="on_return is ignored where it says that a finite job stays running",
         file=PROVIDER,
-        old=(
-            '        if self._on_return != "stay":\n'
-            '            self.cancel_callback("has returned")'
-        ),
-        new='        self.cancel_callback("has returned")',
+        old=('        if self._on_return != "stay":\n            self.cancel_callback(reason)'),
+        new="        self.cancel_callback(reason)",
         noticed_by=("kernel/test_leaf.py",),
     ),
     Breakage(

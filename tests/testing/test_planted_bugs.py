@@ -196,6 +196,15 @@ def test_an_error_that_a_graph_loses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "law 3: InjectedError: injected error 1 is lost" in text
 
 
+def test_who_ends_by_itself_does_not_stop_too_early() -> None:
+    side_by_side = [
+        lambda: chain(parallel(named("a", leaf(ticking)), Probe("b")), named("c", leaf(ticking))),
+        lambda: graph(node("a", leaf(ticking)), node("c", leaf(ticking), requires=["a"])),
+    ]
+    for make in side_by_side:
+        certify(make, faults=["error"], pairs=False).check()
+
+
 async def uses_what_does_not_run(handle: WorkerHandle) -> None:
     handle.ready()
     try:

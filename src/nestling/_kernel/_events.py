@@ -57,9 +57,12 @@ class Stopping(Event):
 
     Attributes:
         error: what ended the callback: an error or `trio.Cancelled`, or None for a graceful stop.
+        by_itself: the node is one of several that run side by side, and has failed or returned
+            before it was asked to stop: what depends on all of them may still be there.
     """
 
     error: BaseException | None = None
+    by_itself: bool = False
 
 
 @attrs.frozen(eq=False)

@@ -35,7 +35,7 @@ from nestling._kernel._member import Member, Plan, return_from_callback
 from nestling._kernel._node import Callback
 from nestling._kernel._provider import where
 from nestling._kernel._relay import Relay
-from nestling._kernel._runnable import Composed, Primitive, Runnable
+from nestling._kernel._runnable import Composable, Composed, Primitive, Runnable
 
 RunFunction = Callable[[Callback], Awaitable[object]]
 
@@ -77,6 +77,8 @@ def accept(value: object, argument: str) -> Composed:
     """
     if isinstance(value, Composed):
         return value
+    if isinstance(value, Composable):
+        return value.composed
     expected = f"{argument} must be a runnable, an object with 'async def run(self, f)'"
     if inspect.iscoroutine(value) or inspect.isgenerator(value):
         value.close()

@@ -32,6 +32,7 @@ from nestling._kernel._node import (
     current_node,
 )
 from nestling._kernel._outcome import (
+    Returned,
     forces,
     note_suppressed,
     raise_again,
@@ -255,14 +256,14 @@ class Group(ABC):
         elif member.plan.on_return == "stop":
             # Whether it was the first or the last to be ready is chance: it ends the group alike.
             self._provider.may_end_early()
-            self._ends_the_group(member, "has returned")
+            self._ends_the_group(member, Returned("has returned"))
             self._finish(member)
 
-    def member_ends(self, member: Member) -> None:
+    def member_ends(self, member: Member, *, returned: bool) -> None:
         """Note that a member can no longer run, and waits for the dependents to be gone."""
         self._ending.append(member)
         self._provider.may_end_early()
-        self._ends_the_group(member, "is ending")
+        self._ends_the_group(member, Returned("is ending") if returned else "is ending")
 
     def _ends_the_group(self, member: Member, reason: str) -> None:
         if self.stopping:
@@ -271,7 +272,7 @@ class Group(ABC):
             self.abort()
         else:
             name = member.plan.name or member.plan.label
-            self._provider.cancel_callback(f"stops, since {name!r} {reason}")
+            self._provider.cancel_callback(type(reason)(f"stops, since {name!r} {reason}"))
 
     def abort(self) -> None:
         """Give up the start."""

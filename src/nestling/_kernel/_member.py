@@ -27,7 +27,7 @@ import trio
 
 from nestling._kernel._interrupts import protected
 from nestling._kernel._node import Callback, Node, child_node, enter_node
-from nestling._kernel._outcome import add_signature, first_error, note_suppressed
+from nestling._kernel._outcome import Returned, add_signature, first_error, note_suppressed
 
 
 class Runner(Protocol):
@@ -43,8 +43,13 @@ class Runner(Protocol):
         """Note that a member is running."""
         ...
 
-    def member_ends(self, member: Member) -> None:
-        """Note that a member can no longer run, and waits for its dependents to be gone."""
+    def member_ends(self, member: Member, *, returned: bool) -> None:
+        """Note that a member can no longer run, and waits for its dependents to be gone.
+
+        Args:
+            member: has been running.
+            returned: something inside of it has returned, and nothing has failed.
+        """
         ...
 
 
@@ -125,7 +130,7 @@ class Member:
         if self.node is not None:
             error, others = self.errors()
             if self.phase == "running":
-                self.node.stopping(error)
+                self.node.stopping(error, by_itself=error is not None or self.returned)
             self.node.suppressed.extend(other for _, other in others)
             self.node.stopped(error)
         self.phase = "ended"
@@ -161,11 +166,11 @@ class Member:
         self.ready()
         try:
             await self.asked.wait()
-        except trio.Cancelled:
+        except trio.Cancelled as cancelled:
             # Something in the member has ended. Before its providers stop, what depends on the
             # group has to be gone.
             if not self.group.stopping:
-                self.group.member_ends(self)
+                self.group.member_ends(self, returned=isinstance(cancelled.reason, Returned))
                 with trio.CancelScope(shield=True):
                     await self.asked.wait()
             raise

@@ -97,10 +97,10 @@ class Node:
         if self.observer is not None:
             self.emit(Running(self, trio.current_time()))
 
-    def stopping(self, error: BaseException | None = None) -> None:
-        """Report that the callback is over."""
+    def stopping(self, error: BaseException | None = None, *, by_itself: bool = False) -> None:
+        """Report that the callback is over; or that the node has ended by itself."""
         if self.observer is not None:
-            self.emit(Stopping(self, trio.current_time(), error))
+            self.emit(Stopping(self, trio.current_time(), error, by_itself))
 
     def stopped(self, error: BaseException | None = None) -> None:
         """Report that nothing is left."""

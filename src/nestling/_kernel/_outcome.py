@@ -36,6 +36,12 @@ class Suppressed(str):
     __slots__ = ()
 
 
+class Returned(str):
+    """The reason of a cancellation that follows no failure: something has returned by itself."""
+
+    __slots__ = ()
+
+
 def without_cancelled(exception: BaseException | None) -> BaseException | None:
     """Return what is an error in ``exception``: None if there is only cancellation in it."""
     if isinstance(exception, trio.Cancelled):

@@ -193,7 +193,7 @@ class Process:
             self._error = without_cancelled(exception)
             if self._error is None or forces(exception):
                 raise
-            kept(self._error)
+            self._keep(self._error)
         finally:
             self._step("ended", "end")
             self._end()
@@ -209,6 +209,9 @@ class Process:
             asked = self._asked
             del self
             await asked.wait()
+
+    def _keep(self, error: BaseException) -> None:
+        kept(error)
 
     def _end(self) -> None:
         self._settled.set()

@@ -34,6 +34,7 @@ from nestling._kernel._errors import ExitedBeforeRunningError, UnexpectedReturnE
 from nestling._kernel._interrupts import called_back, protected, surely
 from nestling._kernel._node import Callback, Node, current_node, suppress
 from nestling._kernel._outcome import (
+    Returned,
     error_among,
     first_error,
     forces,
@@ -133,7 +134,7 @@ class Provider:
     def cancel_callback(self, reason: str) -> None:
         """Cancel the callback, since what it depends on has failed or ended."""
         self._failed_first = self._failed_first or not self._stopping
-        self._callback_scope.cancel(f"{self._where} {reason}")
+        self._callback_scope.cancel(type(reason)(f"{self._where} {reason}"))
 
     def force(self, reason: str) -> None:
         """Cancel the provider, since one of its parts was interrupted."""
@@ -186,8 +187,9 @@ class Provider:
     def _returned(self) -> None:
         if self._on_return == "fail":
             self._failure = UnexpectedReturnError(f"{self._where} returned before it was stopped")
+        reason = Returned("has returned") if self._failure is None else "has returned"
         if self._on_return != "stay":
-            self.cancel_callback("has returned")
+            self.cancel_callback(reason)
 
     async def _call(self, f: Callback) -> BaseException | None:
         try:

@@ -105,6 +105,18 @@ class Composed(ABC):
         return f"{self.kind}({inner or self.label or ''})"
 
 
+class Composable(ABC):
+    """What offers more under the name ``run`` than the protocol asks for.
+
+    Where it is a part of a composition, what runs is its ``composed``, and never its ``run``.
+    """
+
+    @property
+    @abstractmethod
+    def composed(self) -> Composed:
+        """The runnable that stands for it in a composition."""
+
+
 @attrs.frozen(repr=False, eq=False)
 class Wrapper(Composed):
     """One that changes how another one runs, and is invisible itself."""

@@ -9,7 +9,7 @@ import attrs
 
 from nestling._kernel._checks import check_choice, check_name, check_seconds, describe_value
 from nestling._kernel._foreign import accept
-from nestling._kernel._named import named
+from nestling._kernel._named import Named, named
 from nestling._kernel._runnable import Composed, Runnable
 from nestling._kernel._timeouts import timeouts
 
@@ -36,10 +36,11 @@ class Child:
 
     @property
     def bounded(self) -> Composed:
-        """What is run: the runnable, with its stop bounded."""
-        if math.isinf(self.stop):
+        """What is run: the runnable, with its stop bounded: inside of its name, as that counts."""
+        if math.isinf(self.stop) or not isinstance(self.runnable, Named):
             return self.runnable
-        return accept(timeouts(self.runnable, stop=self.stop), "a child")
+        bounded = (timeouts(part, stop=self.stop) for part in self.runnable.parts)
+        return accept(self.runnable.with_parts(*bounded), "a child")
 
 
 def child(

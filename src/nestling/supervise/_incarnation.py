@@ -108,9 +108,9 @@ class Incarnation:
         else:
             self._tell(Ran(self._name))
 
-    def member_ends(self, member: Member) -> None:
+    def member_ends(self, member: Member, *, returned: bool) -> None:
         """Note that something inside of it has ended."""
-        assert member is self._member
+        del member, returned  # what has come of it is told at its end
         self._waits = True
         self._tell(CannotRun(self._name))
 

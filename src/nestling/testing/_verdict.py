@@ -3,8 +3,8 @@
 =====  =============================================================================================
 law    what is looked at
 =====  =============================================================================================
-1      each node starts, runs and stops once; it stops after what depends on it (the run itself
-       looks at whom a cancellation reaches)
+1      each node starts, runs and stops once; it stops after what depends on it, unless it has
+       ended by itself (the run itself looks at whom a cancellation reaches)
 3      an injected error that has come to nestling is told by what comes out, or is followed by a
        restart, or is kept for who asks; and nothing else has failed where it was only cancelled,
        or interrupted
@@ -95,7 +95,7 @@ class Outcome:
                 yield f"law 1: {event.path!r}: {type(event).__name__} out of turn"
             last[event.node] = type(event)
             needed = self.dependents.get(event.path, frozenset())
-            if isinstance(event, Stopping) and needed & live:
+            if isinstance(event, Stopping) and needed & live and not event.by_itself:
                 late = ", ".join(map(repr, sorted(needed & live)))
                 yield f"law 1: {event.path!r} stops before {late}"
             if isinstance(event, Starting):
