@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PRELUDE = """\
@@ -22,6 +23,20 @@ async def forever(): await trio.sleep_forever()
 """
 
 TIME_LIMIT = 60
+
+
+def wait_until_refused(port: int) -> None:
+    """Connect until no connection is taken any more: that a server stops is told a moment before.
+
+    If it stops while somebody connects, that may end in a reset.
+    """
+    taken = True
+    while taken:
+        with suppress(ConnectionResetError):
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+            except ConnectionRefusedError:
+                taken = False
 
 
 class Program:

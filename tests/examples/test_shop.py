@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.app.processes import wait_until_refused
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -65,6 +67,10 @@ class Shop:
     @property
     def url(self) -> str:
         return self.until("listening on http://").rpartition(" ")[2]
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
 
     def ask(self, method: str, path: str, body: object = None) -> http.client.HTTPConnection:
         """Send a request."""
@@ -172,8 +178,7 @@ def test_a_signal_lets_everything_in_hand_finish_and_closes_the_database_last(
         shop.until("order 1 is being mailed")
         shop.signal()
         shop.until("shop/http: stopping")
-        with pytest.raises(ConnectionRefusedError):
-            shop.call("GET", "/orders")
+        wait_until_refused(shop.port)
         status, rows = answer(report)
         assert status == 200
         assert [row["item"] for row in rows] == ["egg", "nest"]

@@ -7,7 +7,6 @@ import signal
 import socket
 import sys
 from collections import defaultdict
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from docs.examples import until_a_signal
 from docs.examples.until_a_signal import make_program
 from nestling import Aborter, StopTimeoutError, leaf, run_until_signal, running
 from nestling.testing import Probe, override, record
-from tests.app.processes import Program, started
+from tests.app.processes import Program, started, wait_until_refused
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
@@ -58,13 +57,6 @@ class RequestInFlight:
             return True
 
 
-def until_refused(port: int) -> None:
-    """Connect until no connection is taken any more: that it stops is told a moment before."""
-    with suppress(ConnectionRefusedError):
-        while True:
-            socket.create_connection(("127.0.0.1", port)).close()
-
-
 def port_in(line: str) -> int:
     return int(line.rpartition(":")[2])
 
@@ -86,7 +78,7 @@ def test_at_a_signal_the_requests_in_flight_are_finished_and_no_new_ones_are_tak
         request = RequestInFlight(port)
         program.send(number)
         program.wait_for("program/server: stopping")
-        until_refused(port)
+        wait_until_refused(port)
         answer = request.finish()
         assert program.end() == 0
     assert answer.startswith(b"HTTP/1.1 200")

@@ -331,13 +331,13 @@ async def test_a_cancellation_hides_no_error_of_closing_law_8(use: Use) -> None:
 
 @uses
 async def test_what_is_cancelled_before_it_is_open_enters_no_body_law_2(use: Use) -> None:
-    """What it was given is open already: it is closed all the same."""
+    """What it was given is open already: it is closed, unless it was never run at all."""
     recorder = Recorder()
     with trio.CancelScope() as scope:
         scope.cancel()
         await use(closing(Plain(recorder, "a")), recorder.does("body"))
     assert scope.cancelled_caught
-    assert recorder.trace == ["a"]
+    assert recorder.trace == ([] if use is as_member else ["a"])
 
 
 async def test_a_close_that_never_ends_is_told_by_its_path_when_the_stop_is_too_late() -> None:
@@ -483,7 +483,7 @@ async def test_it_cannot_run_twice_at_the_same_time_law_9() -> None:
     assert recorder.trace == ["a"]
     with pytest.RaisesGroup(InvalidStateError):
         await parallel(resources, resources).run(recorder.does("body"))
-    assert recorder.trace == ["a"]
+    assert recorder.trace == ["a", "a"]
     await resources.run(recorder.does("body"))
     assert recorder.trace == ["a", "a", "body", "a"]
 
