@@ -148,7 +148,7 @@ BREAKAGES = [
         file=SUPERVISOR,
         old='        place.forget = self.mode == "up" and place.spec.restart == "temporary"\n',
         new="",
-        noticed_by=("supervise/test_supervision_matrix.py",),
+        noticed_by=("supervise/test_supervisor.py",),
     ),
     Breakage(
         name="a supervisor takes all of them down, whatever the strategy",
@@ -386,7 +386,7 @@ BREAKAGES = [
         file="supervise/_controller.py",
         old="        if not run.state.may_grow:\n",
         new="        if False:\n",
-        noticed_by=("supervise/test_controller_launch.py",),
+        noticed_by=("supervise/test_controller.py",),
     ),
     Breakage(
         name="a return is taken for a failure",

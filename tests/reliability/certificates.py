@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import cast
 
@@ -24,8 +25,11 @@ from nestling import (
     sequential,
     timeouts,
 )
+from nestling.supervise import RestartPolicy, Supervisor, child, graph, node, restart
 from nestling.testing import Certificate, Probe, certify
 from nestling.testing._probe import KINDS, Kind
+
+OFTEN = RestartPolicy(limit=inf)
 
 Make = Callable[[], Runnable]
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "shop.py"
@@ -51,6 +55,13 @@ COMBINATORS: dict[str, Callable[[Make], Runnable]] = {
     "timeouts": lambda inner: timeouts(inner(), start=100, stop=100),
     "grace": lambda inner: timeouts(inner(), grace=100),
     "deferred": deferred,
+    "restart": lambda inner: restart(inner(), OFTEN),
+    "graph": lambda inner: graph(
+        node("outer", inner(), restart=OFTEN), node("inner", probe(), requires=["outer"])
+    ),
+    "supervisor": lambda inner: Supervisor(
+        child("first", inner()), child("second", probe("leaf")), strategy="one_for_all", limit=inf
+    ),
 }
 
 

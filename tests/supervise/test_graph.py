@@ -12,6 +12,7 @@ from nestling import (
     InvalidStateError,
     Runnable,
     StopTimeoutError,
+    WorkerHandle,
     chain,
     leaf,
     named,
@@ -20,6 +21,7 @@ from nestling import (
     running,
     start_stop,
     timeouts,
+    worker,
 )
 from nestling._kernel._outcome import notes
 from nestling.observe import describe, render
@@ -263,21 +265,20 @@ def test_bad_input_is_refused(make: Callable[[], Any], problem: str) -> None:
     assert problem in str(caught.value)
 
 
-async def test_a_node_whose_start_cannot_be_cancelled_is_stopped_all_the_same() -> None:
+async def test_a_node_whose_start_cannot_be_cancelled_is_asked_to_stop_once_it_runs() -> None:
     called: list[str] = []
 
-    async def start() -> None:
+    async def stubborn(handle: WorkerHandle) -> None:
         with trio.CancelScope(shield=True):
             await trio.sleep(2)
-        called.append(f"started at {trio.current_time():g}")
-
-    async def stop() -> None:
-        called.append(f"stopped at {trio.current_time():g}")
+            handle.ready()
+            await handle.stopping.wait()
+        called.append(f"stops at {trio.current_time():g}")
 
     with trio.move_on_after(1):
-        async with running(graph(node("db", start_stop(start, stop)))):
+        async with running(graph(node("db", worker(stubborn)))):
             called.append("ran")
-    assert called == ["started at 2", "stopped at 2"]
+    assert called == ["stops at 2"]
 
 
 async def test_nodes_are_added_and_removed_while_it_runs() -> None:

@@ -142,6 +142,8 @@ class Member:
 
     def errors(self) -> tuple[BaseException | None, list[tuple[str, BaseException]]]:
         """Choose the error of the member, as `leaf` and `start_stop` would, among all of them."""
+        if self.failure is None and self.stop_failure is None:
+            return None, []
         return first_error(
             [
                 ("the stop function", self.stop_failure),

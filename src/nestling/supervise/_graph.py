@@ -16,6 +16,7 @@ from nestling._kernel._node import Callback
 from nestling._kernel._runnable import Composed, Runnable
 from nestling.supervise._graph_node import GraphNode
 from nestling.supervise._graph_run import GraphRun
+from nestling.supervise._incarnation import plan_of
 
 
 def graph(*nodes: GraphNode) -> Graph:
@@ -89,6 +90,7 @@ class Graph(Composed):
 
     def __init__(self, nodes: tuple[GraphNode, ...]) -> None:
         self._nodes = nodes
+        self._planned = [(each, plan_of(each.runnable)) for each in nodes]
         self._runs: list[GraphRun] = []
 
     @property
@@ -108,7 +110,7 @@ class Graph(Composed):
 
     @protected
     async def run(self, f: Callback, /) -> None:
-        run = GraphRun(self.kind, self._nodes)
+        run = GraphRun(self.kind, self._planned)
         self._runs.append(run)
         try:
             await run.run(f)

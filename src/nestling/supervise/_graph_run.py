@@ -6,23 +6,25 @@ from collections.abc import Iterable
 
 from nestling._kernel._errors import InvalidGraphError
 from nestling._kernel._group import raise_all
+from nestling._kernel._member import Plan
 from nestling.supervise._graph_node import GraphNode
 from nestling.supervise._graph_state import GraphState
+from nestling.supervise._incarnation import plan_of
 from nestling.supervise._run_of_places import RunOfPlaces
 
 
 class GraphRun(RunOfPlaces):
-    """One run of a graph."""
+    """One run of a graph: of nodes, each with how it is run."""
 
-    def __init__(self, kind: str, nodes: Iterable[GraphNode]) -> None:
+    def __init__(self, kind: str, nodes: Iterable[tuple[GraphNode, Plan]]) -> None:
         self._nodes = GraphState()
         super().__init__(kind, self._nodes)
         self._add(*nodes)
 
-    def _add(self, *nodes: GraphNode) -> None:
-        for each in nodes:
-            self.let_run(each.name, each.runnable)
-        self._nodes.add(*((each.name, each.requires, each.restart) for each in nodes))
+    def _add(self, *nodes: tuple[GraphNode, Plan]) -> None:
+        for each, plan in nodes:
+            self.let_run(each.name, plan)
+        self._nodes.add(*((each.name, each.requires, each.restart) for each, _ in nodes))
 
     def raise_failures(self) -> None:
         failures = self._state.take_failures()
@@ -43,7 +45,7 @@ class GraphRun(RunOfPlaces):
                 raise InvalidGraphError(
                     f"cannot add node {node.name!r}: it requires {name!r}, which is being removed"
                 )
-        self._add(node)
+        self._add((node, plan_of(node.runnable)))
         await self.start_new(node.name)
 
     async def remove_node(self, name: str) -> None:

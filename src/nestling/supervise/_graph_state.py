@@ -116,7 +116,8 @@ class GraphState(SupervisedState[NodePlace]):
         actions = self._maybe_call_back()
         for dependent in place.dependents:
             dependent.missing -= 1
-            actions += self._maybe_start(dependent)
+            if not dependent.missing:
+                actions += self._maybe_start(dependent)
         return actions
 
     def _maybe_call_back(self) -> list[Action]:
@@ -207,7 +208,8 @@ class GraphState(SupervisedState[NodePlace]):
             place.holds = False
             for provider in place.requires:
                 provider.holding -= 1
-                actions += self._let_go(provider)
+                if not provider.holding:
+                    actions += self._let_go(provider)
         return [*actions, *self._maybe_start(place)]
 
     def _take_down(self, places: Iterable[NodePlace]) -> list[Action]:

@@ -56,6 +56,19 @@ class Incarnation:
         tell: is told what happens to it.
     """
 
+    __slots__ = (
+        "_cancelled",
+        "_forced",
+        "_member",
+        "_name",
+        "_nursery",
+        "_scope",
+        "_stop_scope",
+        "_tell",
+        "_waits",
+        "stopping",
+    )
+
     def __init__(
         self, name: str, plan: Plan, parent: Node | None, nursery: trio.Nursery, tell: Tell
     ) -> None:

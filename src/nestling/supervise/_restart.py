@@ -11,6 +11,7 @@ from nestling._kernel._outcome import raise_again
 from nestling._kernel._runnable import Composed, Runnable
 from nestling.supervise._graph_node import GraphNode
 from nestling.supervise._graph_run import GraphRun
+from nestling.supervise._incarnation import plan_of
 from nestling.supervise._policy import RestartPolicy, check_policy
 
 
@@ -60,7 +61,7 @@ class Restarted(Composed):
     async def run(self, f: Callback, /) -> None:
         name = self._inner.label or self._inner.kind
         node = GraphNode(name, self._inner, restart=self._policy)
-        await _RestartedRun(self.kind, [node]).run(f)
+        await _RestartedRun(self.kind, [(node, plan_of(self._inner))]).run(f)
 
 
 class _RestartedRun(GraphRun):

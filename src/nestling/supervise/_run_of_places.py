@@ -9,7 +9,6 @@ import trio
 
 from nestling._kernel._kept import kept
 from nestling._kernel._member import Plan
-from nestling._kernel._runnable import Composed
 from nestling.supervise._happenings import (
     Action,
     Forget,
@@ -19,7 +18,6 @@ from nestling.supervise._happenings import (
     StartWanted,
     StopWanted,
 )
-from nestling.supervise._incarnation import plan_of
 from nestling.supervise._supervised_run import SupervisedRun
 from nestling.supervise._supervised_state import SupervisedState
 from nestling.supervise._waiting import Waiting
@@ -49,9 +47,9 @@ class RunOfPlaces(SupervisedRun):
     def plan_of(self, name: str) -> Plan:
         return self._plans[name]
 
-    def let_run(self, name: str, r: Composed) -> None:
-        """Let ``r`` be what runs in the place that is called ``name``."""
-        self._plans[name] = plan_of(r)
+    def let_run(self, name: str, plan: Plan) -> None:
+        """Say how to run what is in the place that is called ``name``."""
+        self._plans[name] = plan
 
     async def start(self, name: str) -> None:
         """Start a node that is down, in its turn, and wait until it runs."""

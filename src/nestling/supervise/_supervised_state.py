@@ -97,14 +97,14 @@ class SupervisedState(ABC, Generic[P]):
         self.now = now
         actions: list[Action] = []
         match happening:
-            case Began():
-                actions = self._began()
             case Ran(name):
                 actions = self._ran(self.places[name])
-            case CannotRun(name):
-                actions = self._cannot_run(self.places[name])
             case Ended(name):
                 actions = self._ended(self.places[name], happening)
+            case CannotRun(name):
+                actions = self._cannot_run(self.places[name])
+            case Began():
+                actions = self._began()
             case Due(name):
                 actions = self._due(self.places[name])
             case StartWanted(name, reply):
@@ -314,6 +314,8 @@ def returned(place: Place) -> Exception:
 
 def replies(waiting: list[object], error: BaseException | None = None) -> list[Action]:
     """Answer all who wait; they wait no more."""
+    if not waiting:
+        return []
     answers: list[Action] = [Reply(each, error) for each in waiting]
     waiting.clear()
     return answers

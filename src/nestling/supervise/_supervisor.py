@@ -11,12 +11,14 @@ from nestling._kernel._checks import check_choice, check_seconds, describe_value
 from nestling._kernel._errors import InvalidStateError, NestlingError, RestartLimitError
 from nestling._kernel._group import raise_all
 from nestling._kernel._interrupts import protected
+from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback
 from nestling._kernel._outcome import note_suppressed, raise_again
 from nestling._kernel._runnable import Composed, Runnable
 from nestling._kernel._states import State
 from nestling.supervise._backoff import Backoff, Delays
 from nestling.supervise._child import Child
+from nestling.supervise._incarnation import plan_of
 from nestling.supervise._intensity import Intensity
 from nestling.supervise._policy import check_backoff, check_limit
 from nestling.supervise._run_of_places import RunOfPlaces
@@ -123,6 +125,7 @@ class Supervisor(Composed):
                 raise ValueError(f"Supervisor() has two children that are called {each.name!r}")
             names.add(each.name)
         self._children = children
+        self._planned = [(each, plan_of(each.bounded)) for each in children]
 
     def _check(self, value: object, argument: str) -> None:
         if not isinstance(value, Child):
@@ -159,7 +162,7 @@ class Supervisor(Composed):
             self._backoff,
             Intensity(self._limit, self._period),
         )
-        self._run = _SupervisorRun(self.kind, state, self._children)
+        self._run = _SupervisorRun(self.kind, state, self._planned)
         try:
             await self._run.run(f)
         finally:
@@ -230,14 +233,16 @@ class Supervisor(Composed):
 
 
 class _SupervisorRun(RunOfPlaces):
-    def __init__(self, kind: str, state: SupervisorState, children: Iterable[Child]) -> None:
+    def __init__(
+        self, kind: str, state: SupervisorState, children: Iterable[tuple[Child, Plan]]
+    ) -> None:
         super().__init__(kind, state)
         self._children = state
-        for each in children:
-            self._add(each)
+        for each, plan in children:
+            self._add(each, plan)
 
-    def _add(self, child: Child) -> None:
-        self.let_run(child.name, child.bounded)
+    def _add(self, child: Child, plan: Plan) -> None:
+        self.let_run(child.name, plan)
         self._children.add(child)
 
     def raise_failures(self) -> None:
@@ -262,7 +267,7 @@ class _SupervisorRun(RunOfPlaces):
                 f"cannot start child {child.name!r}: there is one of that name; if it has stopped, "
                 f"restart_child() starts it, and remove_child() forgets it"
             )
-        self._add(child)
+        self._add(child, plan_of(child.bounded))
         await self.start_new(child.name)
 
     async def restart_child(self, name: str) -> None:
