@@ -29,7 +29,7 @@ import attrs
 from nestling._kernel._errors import InvalidGraphError
 from nestling.supervise._happenings import Action, Ended, Restart
 from nestling.supervise._intensity import Intensity, Series, next_delay
-from nestling.supervise._place import Place
+from nestling.supervise._place import Phase, Place
 from nestling.supervise._policy import RestartPolicy
 from nestling.supervise._supervised_state import SupervisedState, replies, returned
 
@@ -97,7 +97,7 @@ class GraphState(SupervisedState[NodePlace]):
             why = f"node {dependent.name!r} requires {place.name!r}, which did not come to run"
             dependent.forget = True
             actions += replies(dependent.start_replies, InvalidGraphError(why))
-            actions += self._remove_if_wanted(dependent)
+            actions += self._remove(dependent)
         return actions
 
     # One place ------------------------------------------------------------------------------------
@@ -125,22 +125,14 @@ class GraphState(SupervisedState[NodePlace]):
             return []
         return self._call_back()
 
-    def _runs_no_more(self, place: NodePlace) -> None:
+    def _move(self, place: NodePlace, phase: Phase) -> None:
         if place.phase == "running":
             self._not_running += 1
             for dependent in place.dependents:
                 dependent.missing += 1
-
-    def _ask(self, place: NodePlace) -> list[Action]:
-        self._runs_no_more(place)
-        return super()._ask(place)
-
-    def _stop(self, place: NodePlace) -> list[Action]:
-        self._runs_no_more(place)
-        return super()._stop(place)
+        super()._move(place, phase)
 
     def _cannot_run(self, place: NodePlace) -> list[Action]:
-        self._runs_no_more(place)
         self._move(place, "ending")
         place.ended_itself = True
         if self.mode != "up":
@@ -154,10 +146,6 @@ class GraphState(SupervisedState[NodePlace]):
         return self._maybe_start(place)
 
     # A node has ended -----------------------------------------------------------------------------
-
-    def _ended(self, place: NodePlace, ended: Ended) -> list[Action]:
-        self._runs_no_more(place)
-        return super()._ended(place, ended)
 
     def _over(self, place: NodePlace, ended: Ended, *, asked: bool) -> list[Action]:
         error, policy = ended.error, place.policy
@@ -193,7 +181,12 @@ class GraphState(SupervisedState[NodePlace]):
     # Several places -------------------------------------------------------------------------------
 
     def _down(self, place: NodePlace) -> list[Action]:
-        return [*self._let_go(place), *self._maybe_call_back(), *self._finish()]
+        actions = self._let_go(place)
+        if not self._not_running:
+            actions += self._maybe_call_back()
+        if not self.alive:
+            actions += self._finish()
+        return actions
 
     def _let_go(self, place: NodePlace) -> list[Action]:
         """Go on with a place of which no dependent is left: stop it; or let go what it requires."""

@@ -218,10 +218,12 @@ class SupervisedState(ABC, Generic[P]):
         else:
             actions += self._over(place, ended, asked=asked)
         place.leaving = place.ended_itself = False
-        return [*actions, *self._remove_if_wanted(place), *self._down(place)]
+        if place.forget:
+            actions += self._remove(place)
+        return [*actions, *self._down(place)]
 
-    def _remove_if_wanted(self, place: P) -> list[Action]:
-        if not place.forget or self.places.pop(place.name, None) is None:
+    def _remove(self, place: P) -> list[Action]:
+        if self.places.pop(place.name, None) is None:
             return []
         return [Forget(place.name), *self._removed(place)]
 
@@ -230,7 +232,8 @@ class SupervisedState(ABC, Generic[P]):
     def _start_wanted(self, place: P, reply: object) -> list[Action]:
         if self.mode != "up":
             place.forget = place.forget or not place.ran
-            return [Reply(reply, self._stops(place)), *self._remove_if_wanted(place)]
+            removed = self._remove(place) if place.forget else []
+            return [Reply(reply, self._stops(place)), *removed]
         place.start_replies.append(reply)
         return self._down(place)
 
@@ -241,7 +244,7 @@ class SupervisedState(ABC, Generic[P]):
         if place.phase == "waiting":
             actions += self._stop_waiting(place)
         if place.phase == "down":
-            removed = self._remove_if_wanted(place)
+            removed = self._remove(place) if place.forget else []
             return [*actions, Reply(wanted.reply), *removed, *self._down(place)]
         place.stop_replies.append(wanted.reply)
         place.ended_itself = False
