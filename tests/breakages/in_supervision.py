@@ -25,15 +25,15 @@ BREAKAGES = [
         old="""            if place.phase == "waiting":
                 actions += self._stop_waiting(place)
             if place.phase == "down":
-                actions += replies""",
+                actions += place.answer""",
         new="""            if place.phase == "down":
-                actions += replies""",
+                actions += place.answer""",
         noticed_by=("supervise/test_restart.py", "supervise/test_graph_state.py"),
     ),
     Breakage(
         name="who waits for a start is not told that all stops",
         file=STATE,
-        old="                actions += replies(place.start_replies, self._stops(place))\n"
+        old="                actions += place.answer_starts(self._stops(place))\n"
         "        return [*actions, *self._stop_places()",
         new="                pass\n        return [*actions, *self._stop_places()",
         noticed_by=("supervise/test_graph_state.py",),
@@ -125,15 +125,15 @@ BREAKAGES = [
     Breakage(
         name="who waits for what requires a node that did not come to run waits for ever",
         file=GRAPH,
-        old="            actions += replies(dependent.start_replies, InvalidGraphError(why))\n",
+        old="            actions += dependent.answer_starts(InvalidGraphError(why))\n",
         new="",
         noticed_by=("supervise/test_graph.py", "supervise/test_graph_state.py"),
     ),
     Breakage(
         name="a graph that is ready by a removal is not",
         file=GRAPH,
-        old="[*self._let_go(place), *self._maybe_call_back(), *self._finish()]",
-        new="[*self._let_go(place), *self._finish()]",
+        old="        if not self._not_running:\n            actions += self._maybe_call_back()\n",
+        new="",
         noticed_by=("supervise/test_graph_state.py",),
     ),
     Breakage(

@@ -31,7 +31,7 @@ from nestling.supervise._happenings import Action, Ended, Restart
 from nestling.supervise._intensity import Intensity, Series, next_delay
 from nestling.supervise._place import Phase, Place
 from nestling.supervise._policy import RestartPolicy
-from nestling.supervise._supervised_state import SupervisedState, replies, returned
+from nestling.supervise._supervised_state import SupervisedState, returned
 
 
 @attrs.define(eq=False)
@@ -96,7 +96,7 @@ class GraphState(SupervisedState[NodePlace]):
         for dependent in [*place.dependents]:  # they wait for it to run for the first time
             why = f"node {dependent.name!r} requires {place.name!r}, which did not come to run"
             dependent.forget = True
-            actions += replies(dependent.start_replies, InvalidGraphError(why))
+            actions += dependent.answer_starts(InvalidGraphError(why))
             actions += self._remove(dependent)
         return actions
 

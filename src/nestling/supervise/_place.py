@@ -6,6 +6,7 @@ from typing import Literal
 
 import attrs
 
+from nestling.supervise._happenings import Action, Reply
 from nestling.supervise._intensity import Series
 
 Phase = Literal["down", "waiting", "starting", "running", "ending", "stopping"]
@@ -38,8 +39,18 @@ class Place:
     ended_itself: bool = attrs.field(default=False, init=False)
     forget: bool = attrs.field(default=False, init=False)
     series: Series | None = attrs.field(default=None, init=False)
-    start_replies: list[object] = attrs.field(factory=list[object], init=False)
-    stop_replies: list[object] = attrs.field(factory=list[object], init=False)
+    start_replies: tuple[object, ...] = attrs.field(default=(), init=False)
+    stop_replies: tuple[object, ...] = attrs.field(default=(), init=False)
+
+    def answer_starts(self, error: BaseException | None = None) -> list[Action]:
+        """Answer all who wait for it to run; they wait no more."""
+        waiting, self.start_replies = self.start_replies, ()
+        return [Reply(each, error) for each in waiting]
+
+    def answer_stops(self, error: BaseException | None) -> list[Action]:
+        """Answer all who wait for it to stop; they wait no more."""
+        waiting, self.stop_replies = self.stop_replies, ()
+        return [Reply(each, error) for each in waiting]
 
     @property
     def is_alive(self) -> bool:

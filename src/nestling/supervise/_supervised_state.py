@@ -179,7 +179,7 @@ class SupervisedState(ABC, Generic[P]):
         place.ran = True
         if place.series is not None:
             place.series.runs(self.now)
-        return [*replies(place.start_replies), *self._up(place)]
+        return [*place.answer_starts(), *self._up(place)]
 
     def _ask(self, place: P) -> list[Action]:
         if not place.is_alive or place.phase == "stopping":
@@ -203,9 +203,9 @@ class SupervisedState(ABC, Generic[P]):
         asked = place.phase == "stopping" and not place.ended_itself
         self._move(place, "down")
         self.alive -= 1
-        actions = replies(place.stop_replies, error)
+        actions = place.answer_stops(error)
         if self.mode != "up":
-            actions += replies(place.start_replies, self._stops(place))
+            actions += place.answer_starts(self._stops(place))
         if error is not None and (forces(error) or self.mode != "up"):
             actions += self._fails(place, error)
         elif self.mode != "up":
@@ -214,7 +214,7 @@ class SupervisedState(ABC, Generic[P]):
             actions += keep(error)
         elif place.start_replies:
             place.forget = not place.ran
-            actions += replies(place.start_replies, error or returned(place))
+            actions += place.answer_starts(error or returned(place))
         else:
             actions += self._over(place, ended, asked=asked)
         place.leaving = place.ended_itself = False
@@ -234,19 +234,19 @@ class SupervisedState(ABC, Generic[P]):
             place.forget = place.forget or not place.ran
             removed = self._remove(place) if place.forget else []
             return [Reply(reply, self._stops(place)), *removed]
-        place.start_replies.append(reply)
+        place.start_replies += (reply,)
         return self._down(place)
 
     def _stop_wanted(self, place: P, wanted: StopWanted) -> list[Action]:
         place.forget = place.forget or wanted.forget
         why = InvalidStateError(f"{place.name!r} was stopped before it was running")
-        actions = replies(place.start_replies, why)
+        actions = place.answer_starts(why)
         if place.phase == "waiting":
             actions += self._stop_waiting(place)
         if place.phase == "down":
             removed = self._remove(place) if place.forget else []
             return [*actions, Reply(wanted.reply), *removed, *self._down(place)]
-        place.stop_replies.append(wanted.reply)
+        place.stop_replies += (wanted.reply,)
         place.ended_itself = False
         # Else all are stopped, each when it has its turn.
         return [*actions, *(self._ask(place) if self.mode in {"up", "ending"} else [])]
@@ -300,7 +300,7 @@ class SupervisedState(ABC, Generic[P]):
             if place.phase == "waiting":
                 actions += self._stop_waiting(place)
             if place.phase == "down":
-                actions += replies(place.start_replies, self._stops(place))
+                actions += place.answer_starts(self._stops(place))
         return [*actions, *self._stop_places(), *self._finish()]
 
     def _finish(self) -> list[Action]:
@@ -313,15 +313,6 @@ class SupervisedState(ABC, Generic[P]):
 def returned(place: Place) -> Exception:
     """Return what stands for the error of a place that has none, but was to go on."""
     return UnexpectedReturnError(f"{place.name!r} returned before it was stopped")
-
-
-def replies(waiting: list[object], error: BaseException | None = None) -> list[Action]:
-    """Answer all who wait; they wait no more."""
-    if not waiting:
-        return []
-    answers: list[Action] = [Reply(each, error) for each in waiting]
-    waiting.clear()
-    return answers
 
 
 def keep(error: BaseException | None) -> list[Action]:
