@@ -71,10 +71,11 @@ class GraphState(SupervisedState[NodePlace]):
             self.places[name] = NodePlace(name, policy)
         for name, requires, _ in nodes:
             place = self.places[name]
-            place.requires = [self.places[each] for each in requires]
-            place.missing = sum(provider.phase != "running" for provider in place.requires)
-            for provider in place.requires:
+            for each in requires:
+                provider = self.places[each]
+                place.requires.append(provider)
                 provider.dependents.append(place)
+                place.missing += provider.phase != "running"
         self._not_running += len(nodes)
 
     def take_failures(self) -> list[tuple[str, BaseException]]:

@@ -179,7 +179,9 @@ class SupervisedState(ABC, Generic[P]):
         place.ran = True
         if place.series is not None:
             place.series.runs(self.now)
-        return [*place.answer_starts(), *self._up(place)]
+        return (
+            [*place.answer_starts(), *self._up(place)] if place.start_replies else self._up(place)
+        )
 
     def _ask(self, place: P) -> list[Action]:
         if not place.is_alive or place.phase == "stopping":
@@ -203,8 +205,8 @@ class SupervisedState(ABC, Generic[P]):
         asked = place.phase == "stopping" and not place.ended_itself
         self._move(place, "down")
         self.alive -= 1
-        actions = place.answer_stops(error)
-        if self.mode != "up":
+        actions = place.answer_stops(error) if place.stop_replies else []
+        if self.mode != "up" and place.start_replies:
             actions += place.answer_starts(self._stops(place))
         if error is not None and (forces(error) or self.mode != "up"):
             actions += self._fails(place, error)
