@@ -16,11 +16,13 @@ from nestling import (
     Runnable,
     State,
     StopTimeoutError,
+    WorkerHandle,
     chain,
     leaf,
     named,
     nop,
     running,
+    worker,
 )
 from nestling._kernel._outcome import notes
 from nestling.supervise import Backoff, Supervisor, UnknownChildError, child, graph, node
@@ -360,6 +362,26 @@ def test_bad_input_is_refused(make: Callable[[], Any], problem: str) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
         make()
     assert problem in str(caught.value)
+
+
+async def test_a_child_cannot_stop_itself_by_a_call_that_waits_for_its_end() -> None:
+    refused: list[str] = []
+
+    async def leave(handle: WorkerHandle) -> None:
+        handle.ready()
+        async with trio.open_nursery() as nursery:  # also not from a task of its own
+            nursery.start_soon(stop_itself)
+
+    async def stop_itself() -> None:
+        with pytest.raises(InvalidStateError) as caught:
+            await supervisor.stop_child("a")
+        refused.append(str(caught.value))
+
+    supervisor = Supervisor(child("a", worker(leave, on_return="stay")))
+    async with running(supervisor):
+        await trio.sleep(1)
+    (message,) = refused
+    assert message.startswith("cannot stop 'a' from inside of it: it would wait for its own end;")
 
 
 async def test_children_that_come_and_go_leave_nothing_behind() -> None:

@@ -144,7 +144,8 @@ class Graph(Composed):
 
         Raises:
             InvalidGraphError: there is no such node; or others require it: remove these first.
-            InvalidStateError: the graph does not run, or runs more than once.
+            InvalidStateError: the graph does not run, or runs more than once; or this is called
+                from inside of the node, which would wait for its own end.
             BaseException: what the node has failed with while it stopped.
         """
         await self._run_to("remove a node").remove_node(name)

@@ -28,6 +28,7 @@ from nestling._kernel._interrupts import protected, surely
 from nestling._kernel._member import Member, Plan, plan_of_any, return_from_callback
 from nestling._kernel._node import Node
 from nestling._kernel._outcome import summary, without_cancelled
+from nestling._kernel._process import tasks_around
 from nestling._kernel._runnable import Composed
 from nestling.supervise._happenings import CannotRun, Ended, Happening, Ran
 
@@ -64,6 +65,8 @@ class Incarnation:
         "_nursery",
         "_scope",
         "_stop_scope",
+        "_stop_task",
+        "_task",
         "_tell",
         "_waits",
         "stopping",
@@ -79,6 +82,8 @@ class Incarnation:
         self._member = Member(plan, self)
         self._scope = trio.CancelScope(shield=True)
         self._stop_scope: trio.CancelScope | None = None
+        self._task: trio.lowlevel.Task | None = None
+        self._stop_task: trio.lowlevel.Task | None = None
         self._forced: str | None = None
         self._waits = False
         self._cancelled = False
@@ -109,6 +114,10 @@ class Incarnation:
             if self._stop_scope is not None:
                 self._stop_scope.cancel(reason)
             self.ask()
+
+    def is_around(self, task: trio.lowlevel.Task) -> bool:
+        """Tell whether ``task`` runs inside of it."""
+        return any(each in (self._task, self._stop_task) for each in tasks_around(task))
 
     def member_runs(self, member: Member) -> None:
         """Note that it is ready."""
@@ -153,6 +162,7 @@ class Incarnation:
     async def _foreground(self) -> None:
         member = self._member
         member.enter_node()
+        self._task = trio.lowlevel.current_task()
         assert member.plan.foreground is not None
         try:
             with self._scope:
@@ -180,6 +190,7 @@ class Incarnation:
     async def _call_stop(self, scope: trio.CancelScope) -> None:
         member = self._member
         member.enter_node()
+        self._stop_task = trio.lowlevel.current_task()
         assert member.plan.stop is not None
         try:
             with scope:
@@ -195,6 +206,7 @@ class Incarnation:
     def _end(self) -> None:
         member = self._member
         if not member.live and member.phase != "ended":
+            self._task = self._stop_task = None
             member.end()
             ended = Ended(self._name, member.take_error(), self._cancelled)
             self._tell(ended)

@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from nestling._kernel._errors import InvalidStateError
 from nestling._kernel._kept import kept
 from nestling._kernel._member import Plan
 from nestling.supervise._happenings import (
@@ -75,6 +76,12 @@ class RunOfPlaces(SupervisedRun):
             name: of the node.
             forget: it is removed then.
         """
+        incarnation = self._incarnations.get(name)
+        if incarnation is not None and incarnation.is_around(trio.lowlevel.current_task()):
+            raise InvalidStateError(
+                f"cannot stop {name!r} from inside of it: it would wait for its own end; "
+                f"return, raise, or stop it from another task"
+            )
         waiting = Waiting()
         self.tell(StopWanted(name, waiting, forget))
         await waiting.wait()

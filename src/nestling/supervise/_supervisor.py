@@ -213,7 +213,8 @@ class Supervisor(Composed):
 
         Raises:
             UnknownChildError: there is no such child.
-            InvalidStateError: the supervisor is not running.
+            InvalidStateError: the supervisor is not running; or this is called from inside of the
+                child, which would wait for its own end.
             BaseException: what the child has failed with while it stopped.
         """
         await self._running("stop a child").stop_child(name)
