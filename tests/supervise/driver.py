@@ -15,7 +15,9 @@ from nestling.supervise._happenings import (
     Ended,
     Finish,
     Force,
+    Forget,
     Happening,
+    Keep,
     Ran,
     Reply,
     Restart,
@@ -111,3 +113,5 @@ class Driver:
                 self.trace.append("finish")
             case Reply():
                 self.replies.append((action.to, action.error))
+            case Forget() | Keep():
+                pass
