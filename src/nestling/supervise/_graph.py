@@ -151,7 +151,8 @@ class Graph(Composed):
         await self._run_to("remove a node").remove_node(name)
 
     def _run_to(self, call: str) -> GraphRun:
-        if len(self._runs) != 1:
-            how_often = "runs more than once" if self._runs else "does not run"
+        runs = [run for run in self._runs if run.has_begun]
+        if len(runs) != 1:
+            how_often = "runs more than once" if runs else "does not run"
             raise InvalidStateError(f"cannot {call}: the graph {how_often}")
-        return self._runs[0]
+        return runs[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nestling._kernel._errors import InvalidGraphError
+from nestling._kernel._errors import InvalidGraphError, InvalidStateError
 from nestling._kernel._group import raise_all
 from nestling._kernel._member import Plan
 from nestling.supervise._graph_node import GraphNode
@@ -44,6 +44,13 @@ class GraphRun(RunOfPlaces):
             if places[name].forget:
                 raise InvalidGraphError(
                     f"cannot add node {node.name!r}: it requires {name!r}, which is being removed"
+                )
+        for around in self.starting_around():
+            if self._nodes.requires(node.requires, around):
+                raise InvalidStateError(
+                    f"cannot add node {node.name!r} from inside of {around!r}, which is starting, "
+                    f"and which it requires: the one would wait for the other; "
+                    f"do it when {around!r} is ready"
                 )
         self._add((node, plan_of(node.runnable)))
         await self.start_new(node.name)

@@ -78,6 +78,19 @@ class GraphState(SupervisedState[NodePlace]):
                 place.missing += provider.phase != "running"
         self._not_running += len(nodes)
 
+    def requires(self, names: Iterable[str], wanted: str) -> bool:
+        """Tell whether one of ``names`` is ``wanted``, or requires it, be it through others."""
+        todo = [self.places[name] for name in names]
+        seen: set[str] = set()
+        while todo:
+            place = todo.pop()
+            if place.name == wanted:
+                return True
+            if place.name not in seen:
+                seen.add(place.name)
+                todo += place.requires
+        return False
+
     def take_failures(self) -> list[tuple[str, BaseException]]:
         for place in self.places.values():
             place.intensity = None
@@ -154,7 +167,7 @@ class GraphState(SupervisedState[NodePlace]):
             return []
         if policy is not None and not ended.cancelled and policy.applies_to(error):
             delay = self._delay(place, policy, error)
-            if not isinstance(delay, Exception):
+            if not isinstance(delay, BaseException):
                 return self._start_anew(place, delay, error)
             error = delay
         if error is not None:
@@ -164,7 +177,7 @@ class GraphState(SupervisedState[NodePlace]):
 
     def _delay(
         self, place: NodePlace, policy: RestartPolicy, error: BaseException | None
-    ) -> float | Exception:
+    ) -> float | BaseException:
         if place.series is None or place.intensity is None:
             place.series = Series(policy.backoff)
             place.intensity = Intensity(policy.limit, policy.period)

@@ -89,7 +89,26 @@ class StopWanted:
     forget: bool = False
 
 
-Happening = Began | Ran | CannotRun | Ended | Due | StopAsked | Cancelled | StartWanted | StopWanted
+@attrs.frozen(eq=False)
+class Withdrawn:
+    """Nobody waits any more for a start that was wanted."""
+
+    name: str
+    reply: object
+
+
+Happening = (
+    Began
+    | Ran
+    | CannotRun
+    | Ended
+    | Due
+    | StopAsked
+    | Cancelled
+    | StartWanted
+    | StopWanted
+    | Withdrawn
+)
 
 # What is to be done -------------------------------------------------------------------------------
 

@@ -77,7 +77,7 @@ class Series:
 
 def next_delay(
     series: Series, intensity: Intensity, now: float, failure: Exception, title: str
-) -> float | Exception:
+) -> float | BaseException:
     """Return the seconds before the next restart; or with what error it is given up.
 
     Args:
@@ -89,16 +89,19 @@ def next_delay(
     """
     if not intensity.allows(now, failure):
         limit = f"more than {intensity.limit:g} in {intensity.period:g} s"
-        return _gave_up(f"{title}: too many restarts, {limit}", intensity)
+        return _gave_up(f"{title}: too many restarts, {limit}", intensity, failure)
     try:
         delay = series.next(now)
-    except Exception as problem:
+    except BaseException as problem:
         problem.__cause__ = failure
         return problem
-    return _gave_up(f"{title}: no more restarts", intensity) if delay is None else delay
+    if delay is None:
+        return _gave_up(f"{title}: no more restarts", intensity, failure)
+    return delay
 
 
-def _gave_up(message: str, intensity: Intensity) -> RestartLimitError:
-    error = RestartLimitError(message, intensity.take_failures())
+def _gave_up(message: str, intensity: Intensity, last: Exception) -> RestartLimitError:
+    # Without a limit, none are counted.
+    error = RestartLimitError(message, intensity.take_failures() or [last])
     error.__cause__ = error.exceptions[-1]
     return error

@@ -4,7 +4,8 @@
 phase     event                             what is done
 ========  ================================  =====================================================
 running   a job is started                  it runs in a task of its own
-running   a job fails, somebody waits       who waits gets the error; nothing else happens
+running   a job fails, somebody waits       who waits gets the error; nothing else happens, unless
+                                            it is interrupted
 running   a job fails, with ``on_error``    that takes the error; nothing else happens
 running   a job fails, without it           the callback is cancelled; then the stop is graceful
 running   a job is interrupted              the callback is cancelled; then the stop is forced
@@ -285,6 +286,8 @@ class _JobsRun:
         try:
             if awaited is not None and awaited.has_waiter:
                 awaited.failed(error)
+                if error is not None and forces(error):
+                    self._note_failure(name, error)
             elif isinstance(error, Exception) and self._on_error is not None:
                 await surely(hand_over, self._on_error, error, f"job {name!r}")
             elif error is not None:
@@ -330,8 +333,9 @@ class _Awaited:
         try:
             await self._over.wait()
         except BaseException:
-            self.has_waiter = False
-            raise
+            if not self._over.is_set():
+                self.has_waiter = False
+                raise
         error, self._error = self._error, None
         if error is not None:
             try:

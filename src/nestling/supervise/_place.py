@@ -42,6 +42,10 @@ class Place:
     start_replies: tuple[object, ...] = attrs.field(default=(), init=False)
     stop_replies: tuple[object, ...] = attrs.field(default=(), init=False)
 
+    def no_longer_waits(self, reply: object) -> None:
+        """Forget one who waited for it to run."""
+        self.start_replies = tuple(each for each in self.start_replies if each is not reply)
+
     def answer_starts(self, error: BaseException | None = None) -> list[Action]:
         """Answer all who wait for it to run; they wait no more."""
         waiting, self.start_replies = self.start_replies, ()

@@ -18,6 +18,7 @@ from nestling.supervise._happenings import (
     Reply,
     StartWanted,
     StopWanted,
+    Withdrawn,
 )
 from nestling.supervise._supervised_run import SupervisedRun
 from nestling.supervise._supervised_state import SupervisedState
@@ -56,7 +57,20 @@ class RunOfPlaces(SupervisedRun):
         """Start a node that is down, in its turn, and wait until it runs."""
         waiting = Waiting()
         self.tell(StartWanted(name, waiting))
-        await waiting.wait()
+        try:
+            await waiting.wait()
+        except trio.Cancelled:
+            self.tell(Withdrawn(name, waiting))
+            raise
+
+    def starting_around(self) -> list[str]:
+        """Return the names of those that are starting, and inside of which this is called."""
+        task = trio.lowlevel.current_task()
+        return [
+            name
+            for name, place in self._state.places.items()
+            if place.phase == "starting" and self._incarnations[name].is_around(task)
+        ]
 
     async def start_new(self, name: str) -> None:
         """Do the same with a node that was just added; if this is cancelled, it is removed."""

@@ -46,8 +46,9 @@ class SupervisedRun(ABC):
         self._provider = Provider(self._provide, kind, "", stop=self._ask)
         self._incarnations: dict[str, Incarnation] = {}
         self._waits: dict[str, trio.CancelScope] = {}
-        self._happened = deque[Happening]([Began()])
-        self._deciding = True  # nothing is decided before there are tasks to do it
+        self._happened = deque[Happening]()
+        self._deciding = False
+        self.has_begun = False
         self._over = trio.Event()
         self._watch_scope = trio.CancelScope()
         self._do: dict[type, Callable[[Any], object]] = {
@@ -85,10 +86,8 @@ class SupervisedRun(ABC):
     def tell(self, happening: Happening) -> None:
         """Decide about what has happened; and then about what happens by that, in turn."""
         self._happened.append(happening)
-        if not self._deciding:
-            self._decide()
-
-    def _decide(self) -> None:
+        if self._deciding:
+            return
         self._deciding = True
         try:
             while self._happened:
@@ -102,7 +101,8 @@ class SupervisedRun(ABC):
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._watch, name="the watch for a cancellation")
             with trio.CancelScope(shield=True):
-                self._decide()
+                self.has_begun = True
+                self.tell(Began())
                 await self._over.wait()
             self._watch_scope.cancel("all have ended")
         self.raise_failures()

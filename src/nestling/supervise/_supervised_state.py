@@ -24,7 +24,8 @@ it has ended                        what is done
 by an interrupt                     all of it ends (law 4)
 while all are stopped               an error of it comes out in the end
 and is to be removed                an error of it is told to who asked for that
-and somebody waits for its start    the same; and it is removed, if it never ran
+and somebody waits for its start    the same, unless it was taken down, and comes again; it is
+                                    removed, if it never ran
 otherwise                           that differs, see `_over` of each
 ==================================  ==============================================================
 """
@@ -58,6 +59,7 @@ from nestling.supervise._happenings import (
     StopAsked,
     StopWaiting,
     StopWanted,
+    Withdrawn,
 )
 from nestling.supervise._place import Phase, Place
 
@@ -92,7 +94,9 @@ class SupervisedState(ABC, Generic[P]):
         self._gave_up: P | None = None
         self._how_far = ""
 
-    def decide(self, happening: Happening, now: float) -> list[Action]:
+    def decide(  # noqa: C901  # a table
+        self, happening: Happening, now: float
+    ) -> list[Action]:
         """Take notice of what has happened at ``now``, and return what is to be done."""
         self.now = now
         actions: list[Action] = []
@@ -112,6 +116,10 @@ class SupervisedState(ABC, Generic[P]):
             case StopWanted(name, reply):
                 place = self.places.get(name)  # somebody else may have removed it first
                 actions = self._stop_wanted(place, happening) if place else [Reply(reply)]
+            case Withdrawn(name, reply):
+                place = self.places.get(name)
+                if place is not None:
+                    place.no_longer_waits(reply)
             case StopAsked():
                 actions = self._stop_all()
             case Cancelled(reason):
@@ -214,13 +222,14 @@ class SupervisedState(ABC, Generic[P]):
             pass
         elif place.forget:
             actions += keep(error)
-        elif place.start_replies:
+        elif place.start_replies and not place.leaving:
             place.forget = not place.ran
             actions += place.answer_starts(error or returned(place))
         else:
             actions += self._over(place, ended, asked=asked)
         place.leaving = place.ended_itself = False
         if place.forget:
+            actions += place.answer_starts(stopped_early(place))
             actions += self._remove(place)
         return [*actions, *self._down(place)]
 
@@ -241,8 +250,7 @@ class SupervisedState(ABC, Generic[P]):
 
     def _stop_wanted(self, place: P, wanted: StopWanted) -> list[Action]:
         place.forget = place.forget or wanted.forget
-        why = InvalidStateError(f"{place.name!r} was stopped before it was running")
-        actions = place.answer_starts(why)
+        actions = place.answer_starts(stopped_early(place))
         if place.phase == "waiting":
             actions += self._stop_waiting(place)
         if place.phase == "down":
@@ -310,6 +318,11 @@ class SupervisedState(ABC, Generic[P]):
             return []
         self.mode = "over"
         return [Finish()]
+
+
+def stopped_early(place: Place) -> Exception:
+    """Return why nobody is to wait any more for a place to run."""
+    return InvalidStateError(f"{place.name!r} was stopped before it was running")
 
 
 def returned(place: Place) -> Exception:

@@ -8,12 +8,12 @@ from typing import cast
 import attrs
 
 from nestling._kernel._checks import check_choice, check_seconds, describe_value
-from nestling._kernel._errors import InvalidStateError, NestlingError, RestartLimitError
+from nestling._kernel._errors import InvalidStateError, NestlingError
 from nestling._kernel._group import raise_all
 from nestling._kernel._interrupts import protected
 from nestling._kernel._member import Plan
 from nestling._kernel._node import Callback
-from nestling._kernel._outcome import note_suppressed, raise_again
+from nestling._kernel._outcome import forces, note_suppressed, raise_again
 from nestling._kernel._runnable import Composed, Runnable
 from nestling._kernel._states import State
 from nestling.supervise._backoff import Backoff, Delays
@@ -228,7 +228,7 @@ class Supervisor(Composed):
         await self._running("remove a child").stop_child(name, forget=True)
 
     def _running(self, call: str) -> _SupervisorRun:
-        if self._run is None:
+        if self._run is None or not self._run.has_begun:
             raise InvalidStateError(f"cannot {call} of a supervisor that is not running")
         return self._run
 
@@ -247,10 +247,10 @@ class _SupervisorRun(RunOfPlaces):
         self._children.add(child)
 
     def raise_failures(self) -> None:
+        limit = self._children.gave_up
         failures = self._state.take_failures()
-        limit = next((each for _, each in failures if isinstance(each, RestartLimitError)), None)
         try:
-            if limit is not None:
+            if limit is not None and not any(forces(each) for _, each in failures):
                 note_suppressed(limit, [pair for pair in failures if pair[1] is not limit])
                 failures.clear()
                 raise_again(limit)
@@ -268,6 +268,7 @@ class _SupervisorRun(RunOfPlaces):
                 f"cannot start child {child.name!r}: there is one of that name; if it has stopped, "
                 f"restart_child() starts it, and remove_child() forgets it"
             )
+        self._check_not_starting(child.name)
         self._add(child, plan_of(child.bounded))
         await self.start_new(child.name)
 
@@ -275,7 +276,15 @@ class _SupervisorRun(RunOfPlaces):
         place = self._place(name)
         if place.phase != "down" or self._children.is_coming(place):
             raise InvalidStateError(f"cannot restart child {name!r}: it is {place.phase}")
+        self._check_not_starting(name)
         await self.start(name)
+
+    def _check_not_starting(self, name: str) -> None:
+        for around in self.starting_around():
+            raise InvalidStateError(
+                f"cannot start child {name!r} from inside of {around!r}, which is starting: the "
+                f"one would wait for the other; do it when {around!r} is ready"
+            )
 
     async def stop_child(self, name: str, *, forget: bool = False) -> None:
         self._place(name)

@@ -35,6 +35,7 @@ from typing import Literal
 
 import attrs
 
+from nestling._kernel._errors import RestartLimitError
 from nestling.supervise._backoff import Delays
 from nestling.supervise._child import Child
 from nestling.supervise._happenings import Action, Ended, Force, Restart, StopWanted
@@ -63,7 +64,11 @@ class ChildPlace(Place):
 
 
 class SupervisorState(SupervisedState[ChildPlace]):
-    """The state of one run of a supervisor."""
+    """The state of one run of a supervisor.
+
+    Attributes:
+        gave_up: there were too many restarts.
+    """
 
     kind = "supervisor"
 
@@ -84,6 +89,7 @@ class SupervisorState(SupervisedState[ChildPlace]):
         self._leaving: list[ChildPlace] = []
         self._waiting = 0
         self._numbers = 0
+        self.gave_up: RestartLimitError | None = None
 
     def add(self, spec: Child) -> ChildPlace:
         """Add a child, which is down."""
@@ -98,6 +104,7 @@ class SupervisorState(SupervisedState[ChildPlace]):
 
     def take_failures(self) -> list[tuple[str, BaseException]]:
         self._intensity.take_failures()
+        self.gave_up = None
         for place in self.places.values():
             place.error = None
         return super().take_failures()
@@ -116,7 +123,8 @@ class SupervisorState(SupervisedState[ChildPlace]):
     def _due(self, place: ChildPlace) -> list[Action]:
         self._move(place, "down")
         self._waiting -= 1
-        return self._start(place) if self._strategy == "one_for_one" else self._go_on()
+        alone = self.mode == "up" and self._strategy == "one_for_one"
+        return self._start(place) if alone else self._go_on()
 
     def _stop_waiting(self, place: ChildPlace) -> list[Action]:
         self._waiting -= 1
@@ -147,7 +155,7 @@ class SupervisorState(SupervisedState[ChildPlace]):
 
     def _ended(self, place: ChildPlace, ended: Ended) -> list[Action]:
         place.error = ended.error or place.error
-        if place.start_replies:
+        if place.start_replies and not place.leaving and place in self._coming:
             self._coming.remove(place)
         return super()._ended(place, ended)
 
@@ -178,7 +186,8 @@ class SupervisorState(SupervisedState[ChildPlace]):
         failure = error if isinstance(error, Exception) else returned(place)
         title = f"supervisor of {name!r}"
         delay = next_delay(place.series, self._intensity, self.now, failure, title)
-        if isinstance(delay, Exception):
+        if isinstance(delay, BaseException):
+            self.gave_up = delay if isinstance(delay, RestartLimitError) else None
             return self._fails(place, delay)
         place.restarts += 1
         self._move(place, "waiting")
@@ -191,7 +200,9 @@ class SupervisorState(SupervisedState[ChildPlace]):
         if self._auto_shutdown == "any":
             return True
         return self._auto_shutdown == "all" and not any(
-            place.phase != "down" for place in self.places.values() if place.spec.significant
+            place.phase != "down" or place in self._coming
+            for place in self.places.values()
+            if place.spec.significant
         )
 
     def _take_others_down(self, failed: ChildPlace) -> None:

@@ -20,11 +20,15 @@ class Waiting:
         self._answered.set()
 
     async def wait(self) -> None:
-        """Wait for the answer. Where it is an error, no cancellation hides it (law 3)."""
+        """Wait for the answer.
+
+        Where it has come when the wait is cancelled, it counts: what was wanted is done already,
+        and an error is not hidden (law 3). The next checkpoint raises the cancellation again.
+        """
         try:
             await self._answered.wait()
         except trio.Cancelled:
-            if self._error is None:
+            if not self._answered.is_set():
                 raise
         error, self._error = self._error, None
         if error is not None:
