@@ -119,6 +119,23 @@ async def test_adding_goes_on_while_what_it_requires_starts_anew(moment: str) ->
         assert trio.current_time() == 7
 
 
+async def test_a_node_that_fails_while_it_is_added_and_taken_down_tells_who_adds_it() -> None:
+    async def start() -> None:
+        try:
+            await trio.sleep(9)
+        finally:
+            raise ValueError("cannot clean up")
+
+    grown = graph(
+        node("db", leaf(fails_after_a_second), restart=RestartPolicy(backoff=lambda: iter([9])))
+    )
+    async with running(grown):
+        with pytest.raises(ValueError, match="cannot clean up"):
+            await grown.add(node("http", start_stop(start, nothing), requires=["db"]))
+        assert trio.current_time() == 1
+        await grown.add(node("clock", nop()))  # the graph goes on
+
+
 async def test_a_start_of_a_child_goes_on_after_its_siblings_were_taken_down() -> None:
     supervisor = Supervisor(
         child("a", leaf(fails_after_a_second), restart="transient"),

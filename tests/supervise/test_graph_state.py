@@ -237,7 +237,11 @@ def worlds(draw: st.DrawFn) -> World:
     return World({name: requires[name] for name in shuffled}, restarting)
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=5 * settings().max_examples,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(worlds(), st.data())
 def test_a_graph_keeps_the_laws_in_any_order_of_what_happens(
     world: World, data: st.DataObject

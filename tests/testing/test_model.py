@@ -15,7 +15,7 @@ from nestling.testing.strategies import Case, ProbeInterrupt, cases
 
 
 @settings(
-    max_examples=200,
+    max_examples=2 * settings().max_examples,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example],
 )

@@ -222,7 +222,7 @@ class SupervisedState(ABC, Generic[P]):
             pass
         elif place.forget:
             actions += keep(error)
-        elif place.start_replies and not place.leaving:
+        elif place.start_replies and not (place.leaving and error is None):
             place.forget = not place.ran
             actions += place.answer_starts(error or returned(place))
         else:

@@ -155,7 +155,8 @@ class SupervisorState(SupervisedState[ChildPlace]):
 
     def _ended(self, place: ChildPlace, ended: Ended) -> list[Action]:
         place.error = ended.error or place.error
-        if place.start_replies and not place.leaving and place in self._coming:
+        comes_again = place.leaving and ended.error is None
+        if place.start_replies and not comes_again and place in self._coming:
             self._coming.remove(place)
         return super()._ended(place, ended)
 
