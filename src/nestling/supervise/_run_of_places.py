@@ -37,6 +37,7 @@ class RunOfPlaces(SupervisedRun):
         super().__init__(kind)
         self._state = state
         self._plans: dict[str, Plan] = {}
+        self._waiting: dict[Waiting, str] = {}
         self._do |= {
             Reply: lambda action: action.to.answer(action.error),
             Forget: self._forget,
@@ -58,7 +59,7 @@ class RunOfPlaces(SupervisedRun):
         waiting = Waiting()
         self.tell(StartWanted(name, waiting))
         try:
-            await waiting.wait()
+            await self._wait_for(waiting, f"start {name!r}")
         except trio.Cancelled:
             self.tell(Withdrawn(name, waiting))
             raise
@@ -98,7 +99,25 @@ class RunOfPlaces(SupervisedRun):
             )
         waiting = Waiting()
         self.tell(StopWanted(name, waiting, forget))
-        await waiting.wait()
+        await self._wait_for(waiting, f"stop {name!r}")
+
+    async def _wait_for(self, waiting: Waiting, wanted: str) -> None:
+        self._waiting[waiting] = wanted
+        try:
+            if self.broke:
+                self._answer_all()
+            await waiting.wait()
+        finally:
+            del self._waiting[waiting]
+
+    def _break(self, problem: BaseException) -> None:
+        super()._break(problem)
+        self._answer_all()
+
+    def _answer_all(self) -> None:
+        for waiting, wanted in self._waiting.items():
+            why = f"deciding what its {self._state.kind} is to do has failed, which ends it"
+            waiting.answer(InvalidStateError(f"cannot {wanted}: {why}"))
 
     def _forget(self, action: Forget) -> None:
         del self._plans[action.name]

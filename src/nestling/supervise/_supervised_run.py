@@ -18,7 +18,8 @@ import trio
 from nestling._kernel._events import Restarting
 from nestling._kernel._interrupts import protected
 from nestling._kernel._member import Plan
-from nestling._kernel._node import Callback, Node, child_node, claim, current_node
+from nestling._kernel._node import Callback, Node, child_node, claim, current_node, settle
+from nestling._kernel._outcome import raise_again, summary
 from nestling._kernel._provider import Provider
 from nestling.supervise._happenings import (
     Action,
@@ -28,6 +29,7 @@ from nestling.supervise._happenings import (
     CancelCallback,
     Cancelled,
     Due,
+    Ended,
     Finish,
     Force,
     Happening,
@@ -48,6 +50,7 @@ class SupervisedRun(ABC):
         self._waits: dict[str, trio.CancelScope] = {}
         self._happened = deque[Happening]()
         self._deciding = False
+        self._broke: list[tuple[str, BaseException]] = []
         self.has_begun = False
         self._over = trio.Event()
         self._watch_scope = trio.CancelScope()
@@ -89,12 +92,37 @@ class SupervisedRun(ABC):
         if self._deciding:
             return
         self._deciding = True
-        try:
-            while self._happened:
-                for action in self.decide(self._happened.popleft(), trio.current_time()):
-                    self._do[type(action)](action)
-        finally:
-            self._deciding = False
+        while self._happened:
+            happening = self._happened.popleft()
+            try:
+                if not self._broke:
+                    for action in self.decide(happening, trio.current_time()):
+                        self._do[type(action)](action)
+            except BaseException as problem:
+                self._break(problem)
+            if self._broke and isinstance(happening, Ended) and happening.error is not None:
+                self._broke.append((happening.name, happening.error))
+        self._deciding = False
+
+    @property
+    def broke(self) -> bool:
+        """Whether all of it was ended, since it cannot be decided any more what is to be done."""
+        return bool(self._broke)
+
+    def _break(self, problem: BaseException) -> None:
+        """End all of it at once: nobody can tell any more what is to be done, and in which order.
+
+        That is a defect, here or in a policy of the user's own. It is to come out, and not to
+        become a hang.
+        """
+        self._broke.append(("deciding", problem))
+        reason = f"forced, since deciding what is to be done has failed: {summary(problem)}"
+        self._provider.cancel_callback(reason)
+        for incarnation in [*self._incarnations.values()]:
+            incarnation.force(reason)
+        for wait in self._waits.values():
+            wait.cancel(reason)
+        self._over.set()
 
     async def _provide(self) -> None:
         self._parent = current_node()
@@ -105,7 +133,23 @@ class SupervisedRun(ABC):
                 self.tell(Began())
                 await self._over.wait()
             self._watch_scope.cancel("all have ended")
-        self.raise_failures()
+        try:
+            self.raise_failures()
+        except BaseException as failures:
+            if not self._broke:
+                raise
+            self._broke.append(("before that", failures))
+        self._raise_what_broke()
+
+    def _raise_what_broke(self) -> None:
+        broke, self._broke = self._broke, []
+        error = settle(broke)
+        try:
+            if error is not None:
+                raise_again(error)
+        finally:
+            broke.clear()
+            del error
 
     @protected
     async def _ask(self) -> None:
