@@ -200,7 +200,7 @@ def prove(session: nox.Session) -> None:
     """Try far more than `reliability` and `breakages` do: it takes hours."""
     install(session, "test", project=True)
     searched = ("tests/supervise/test_graph_state.py", "tests/testing/test_model.py")
-    session.run("pytest", "--hypothesis-profile=searching", *searched)
+    session.run("pytest", *searched, env={"NESTLING_SEARCH": "5000"})
     session.run("python", "-m", "tests.reliability", "--long", env=FROM_HERE)
     session.run("python", "-m", "tests.breakages", env=FROM_HERE)
 

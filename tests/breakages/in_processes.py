@@ -6,6 +6,7 @@ from tests.breakages.breakage import Breakage
 
 STATES = "_kernel/_states.py"
 PROCESS = "_kernel/_process.py"
+DEADLOCK = "_kernel/_deadlock.py"
 RUNNING = "_kernel/_running.py"
 TIMEOUTS = "_kernel/_timeouts.py"
 
@@ -197,5 +198,19 @@ BREAKAGES = [
         old="        token = enter_node(self._parent)\n",
         new="        token = enter_node(current_node())\n",
         noticed_by=("kernel/test_node.py",),
+    ),
+    Breakage(
+        name="a circle of more than two processes that stop each other is not found",
+        file=DEADLOCK,
+        old="                    todo.append(awaited)\n",
+        new="",
+        noticed_by=("kernel/test_deadlock.py",),
+    ),
+    Breakage(
+        name="a wait that is over still counts for the search for circles",
+        file=DEADLOCK,
+        old="                self._awaited[process].remove(awaited)\n",
+        new="",
+        noticed_by=("kernel/test_deadlock.py",),
     ),
 ]

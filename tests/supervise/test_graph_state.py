@@ -6,7 +6,7 @@ import itertools
 from collections import deque
 from typing import cast
 
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from nestling.supervise import RestartPolicy
 from nestling.supervise._graph_state import GraphState
@@ -34,6 +34,7 @@ from nestling.supervise._happenings import (
     StopWaiting,
     StopWanted,
 )
+from tests.drawing import drawn
 
 ONCE_A_SECOND = RestartPolicy(backoff=lambda: itertools.repeat(1.0), limit=1000)
 
@@ -237,11 +238,7 @@ def worlds(draw: st.DrawFn) -> World:
     return World({name: requires[name] for name in shuffled}, restarting)
 
 
-@settings(
-    max_examples=5 * settings().max_examples,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@drawn(500)
 @given(worlds(), st.data())
 def test_a_graph_keeps_the_laws_in_any_order_of_what_happens(
     world: World, data: st.DataObject

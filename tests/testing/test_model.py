@@ -7,18 +7,15 @@ from typing import Any, cast
 import attrs
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from nestling import chain, deferred, leaf, named, nop, parallel, sequential, timeouts
 from nestling.testing import Body, Played, Probe, UnknownToModelError, model, play, record
 from nestling.testing.strategies import Case, ProbeInterrupt, cases
+from tests.drawing import drawn
 
 
-@settings(
-    max_examples=2 * settings().max_examples,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example],
-)
+@drawn(200)
 @given(cases())
 def test_random_compositions_under_random_schedules_keep_to_the_model(case: Case) -> None:
     assert case.problems() == []

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
 
 import trio
 
 from nestling._kernel._checks import check_name, check_nursery
+from nestling._kernel._deadlock import Waits
 from nestling._kernel._errors import ExitedBeforeRunningError, InvalidStateError
 from nestling._kernel._foreign import accept
 from nestling._kernel._interrupts import protected
@@ -59,7 +59,6 @@ class Process:
         self._stopping = False
         self._ran = False
         self._error: BaseException | None = None
-        self._task: trio.lowlevel.Task | None = None
         self._scope = trio.CancelScope()
         self._settled = trio.Event()
         self._asked = trio.Event()
@@ -112,20 +111,17 @@ class Process:
     async def stop(self) -> None:
         """Stop the process gracefully, and wait for its end.
 
-        Not from inside of it: what waits there would keep it from ending.
+        Not from inside of it: what waits there would keep it from ending. Nor from inside of a
+        process whose end is waited for inside of this one.
 
         Before it was started, this prevents any start; while it starts, it cancels the start-up. If
         this call is cancelled or times out, the stop is forced, and its end is waited for.
 
         Raises:
-            InvalidStateError: it is stopped already, or this is called from inside of it.
+            InvalidStateError: it is stopped already, or it would wait for its own end.
             BaseException: what the process failed with.
         """
-        if any(task is self._task for task in tasks_around(trio.lowlevel.current_task())):
-            raise InvalidStateError(
-                f"cannot stop {self._name!r} from inside of it: it would wait for its own end; "
-                f"return, raise, or stop it from another task"
-            )
+        self._check_that_it_can_be_awaited()
         action = self._step("stop", "stop").action
         self._stopping = True
         if action == "none":
@@ -142,22 +138,38 @@ class Process:
         """Wait until the process is stopped, for whatever reason. Raises no error of it."""
         await self._ended.wait()
 
+    def _check_that_it_can_be_awaited(self) -> None:
+        around = waits().around(trio.lowlevel.current_task())
+        if self in around:
+            raise InvalidStateError(
+                f"cannot stop {self._name!r} from inside of it: it would wait for its own end; "
+                f"return, raise, or stop it from another task"
+            )
+        waiting = waits().first_that_waits(self, around)
+        if waiting is not None:
+            raise InvalidStateError(
+                f"cannot stop {self._name!r} from inside of {waiting._name!r}, "  # noqa: SLF001
+                f"for whose end it waits: each would wait for the other; "
+                f"stop one of them from another task"
+            )
+
     async def _wait_or_cancel(
         self, event: trio.Event, reason: str, *, starts: bool = False
     ) -> None:
         raised: list[BaseException] = []
         try:
-            try:
-                await event.wait()
-            except BaseException as exception:
-                raised.append(exception)
-                self._give_up(f"{reason} for {self._name!r}")
-            while raised and not self._ended.is_set():
+            with waits().note(trio.lowlevel.current_task(), self):
                 try:
-                    with trio.CancelScope(shield=True):
-                        await self._ended.wait()
-                except BaseException as interrupt:  # noqa: PERF203  # seldom more than one round
-                    raised.append(interrupt)
+                    await event.wait()
+                except BaseException as exception:
+                    raised.append(exception)
+                    self._give_up(f"{reason} for {self._name!r}")
+                while raised and not self._ended.is_set():
+                    try:
+                        with trio.CancelScope(shield=True):
+                            await self._ended.wait()
+                    except BaseException as interrupt:  # noqa: PERF203  # seldom more than one
+                        raised.append(interrupt)
             error = settle([("the process", self._error), *(("waiting", each) for each in raised)])
             if error is not None:
                 raise_again(error)
@@ -185,7 +197,8 @@ class Process:
 
     @protected
     async def _run(self) -> None:
-        self._task = trio.lowlevel.current_task()
+        task = trio.lowlevel.current_task()
+        waits().owners[task] = self
         try:
             with self._scope:
                 await self._runnable.run(_WeakCallback(self).run)
@@ -197,8 +210,8 @@ class Process:
         finally:
             self._step("ended", "end")
             self._end()
-            self._task = None
-            del self
+            del waits().owners[task]
+            del self, task
 
     async def callback(self) -> None:
         """Be the callback of what is run."""
@@ -233,9 +246,14 @@ class _WeakCallback:
         await waiting
 
 
-def tasks_around(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
-    """Yield ``task``, the one whose nursery it runs in, and so on."""
-    around: trio.lowlevel.Task | None = task
-    while around is not None:
-        yield around
-        around = around.parent_nursery and around.parent_nursery.parent_task
+_waits: trio.lowlevel.RunVar[Waits[Process]] = trio.lowlevel.RunVar("processes that wait")
+
+
+def waits() -> Waits[Process]:
+    """Return who waits for whom in this run of trio."""
+    try:
+        return _waits.get()
+    except LookupError:
+        made: Waits[Process] = Waits()
+        _waits.set(made)
+        return made

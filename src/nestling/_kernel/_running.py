@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from nestling._kernel._checks import check_name
+from nestling._kernel._deadlock import tasks_around
 from nestling._kernel._foreign import accept
 from nestling._kernel._interrupts import protected
 from nestling._kernel._node import settle
 from nestling._kernel._outcome import error_among, is_error, raise_again
-from nestling._kernel._process import Process, tasks_around
+from nestling._kernel._process import Process
 from nestling._kernel._runnable import Runnable
 from nestling._kernel._states import State
 

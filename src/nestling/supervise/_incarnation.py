@@ -23,12 +23,12 @@ from typing import cast
 
 import trio
 
+from nestling._kernel._deadlock import tasks_around
 from nestling._kernel._errors import ExitedBeforeRunningError, UnexpectedReturnError
 from nestling._kernel._interrupts import protected, surely
 from nestling._kernel._member import Member, Plan, plan_of_any, return_from_callback
 from nestling._kernel._node import Node
 from nestling._kernel._outcome import summary, without_cancelled
-from nestling._kernel._process import tasks_around
 from nestling._kernel._runnable import Composed
 from nestling.supervise._happenings import CannotRun, Ended, Happening, Ran
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import trio
 
 from nestling._kernel._checks import label_of
+from nestling._kernel._deadlock import tasks_around
 from nestling._kernel._errors import InvalidStateError
 from nestling._kernel._functions import check_async
 from nestling._kernel._interrupts import interruptible, protected, surely
@@ -37,7 +38,6 @@ from nestling._kernel._outcome import (
     summary,
     without_cancelled,
 )
-from nestling._kernel._process import tasks_around
 from nestling._kernel._provider import Provider, where
 from nestling._kernel._runnable import Composable, Composed, Primitive
 from nestling.supervise._on_error import OnError, check_on_error, hand_over
