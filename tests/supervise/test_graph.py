@@ -116,6 +116,36 @@ async def test_a_node_that_starts_anew_takes_exactly_its_dependents_down_inside_
     assert phases(trace, "cache", "clock").count("clock starting") == 1
 
 
+async def test_what_is_down_sooner_than_its_sibling_waits_for_their_provider_to_come_again() -> (
+    None
+):
+    falling = graph(
+        node("db", Probe("db", run=6, fail=lost()), restart=POLICY),
+        node("cache", Probe("cache"), requires=["db"]),
+        node("fast", Probe("fast", stop=1), requires=["cache"]),
+        node("slow", Probe("slow", stop=5), requires=["cache"]),
+    )
+    with record() as trace:
+        async with running(falling):
+            await trio.sleep(12.5)  # db fails at 6, slow ends at 11, and db starts at 12
+    seen = phases(trace)
+    first, second = seen.index("fast stopping"), seen.index("slow stopping")
+    assert abs(first - second) == 1
+    assert seen[max(first, second) + 1 :][:11] == [
+        "fast stopped",
+        "slow stopped",
+        "cache stopping",
+        "cache stopped",
+        "db stopping",
+        "db stopped",
+        "db restarting",
+        "db starting",
+        "db running",
+        "cache starting",
+        "cache running",
+    ]
+
+
 async def test_a_node_that_fails_while_its_dependents_start_gives_the_start_up() -> None:
     slow = Probe("http", start=10)
     cache = Probe("cache", run=1, fail=lost())

@@ -5,7 +5,7 @@ A place is where a node runs, again and again. ``up`` stands for a graph that st
 ========  ======================  ================================================================
 a place   event                   what is done
 ========  ======================  ================================================================
-down      all it requires run     up: it is started
+down      all it requires run     up: it is started, unless one of them is to be taken down
 starting  it runs                 its dependents may start; after the last, the callback is entered
 alive     it ends by itself       up: as its policy says, it waits before a restart, and what
                                   requires it is taken down from the top; or else the graph ends
@@ -119,6 +119,8 @@ class GraphState(SupervisedState[NodePlace]):
     def _maybe_start(self, place: NodePlace) -> list[Action]:
         blocked = place.missing or place.holding or place.forget
         if self.mode != "up" or place.phase != "down" or blocked:
+            return []
+        if any(provider.leaving for provider in place.requires):  # they run, but not for long
             return []
         place.holds = True
         for provider in place.requires:
