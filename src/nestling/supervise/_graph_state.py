@@ -41,7 +41,7 @@ class NodePlace(Place):
     Attributes:
         requires: what it needs.
         dependents: what needs it.
-        missing: how many of those that it requires do not run.
+        missing: how many of those that it requires do not run, or not for long.
         holding: how many of its dependents are alive, or hold it for others that are.
         holds: it is counted so in what it requires.
         intensity: counts its restarts, if there were any.
@@ -55,6 +55,11 @@ class NodePlace(Place):
     holds: bool = attrs.field(default=False, init=False)
     intensity: Intensity | None = attrs.field(default=None, init=False)
 
+    @property
+    def stays(self) -> bool:
+        """Whether it runs, and is not about to be taken down."""
+        return self.phase == "running" and not self.leaving
+
 
 class GraphState(SupervisedState[NodePlace]):
     """The state of one run of a graph."""
@@ -63,7 +68,7 @@ class GraphState(SupervisedState[NodePlace]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._not_running = 0
+        self._missing = 0
 
     def add(self, *nodes: tuple[str, Iterable[str], RestartPolicy | None]) -> None:
         """Add nodes, which are down: their names, what they require, and their policies."""
@@ -75,8 +80,8 @@ class GraphState(SupervisedState[NodePlace]):
                 provider = self.places[each]
                 place.requires.append(provider)
                 provider.dependents.append(place)
-                place.missing += provider.phase != "running"
-        self._not_running += len(nodes)
+                place.missing += not provider.stays
+        self._missing += len(nodes)
 
     def requires(self, names: Iterable[str], wanted: str) -> bool:
         """Tell whether one of ``names`` is ``wanted``, or requires it, be it through others."""
@@ -103,7 +108,7 @@ class GraphState(SupervisedState[NodePlace]):
         return actions
 
     def _removed(self, place: NodePlace) -> list[Action]:
-        self._not_running -= 1
+        self._missing -= 1
         for provider in place.requires:
             provider.dependents.remove(place)
         actions: list[Action] = []
@@ -120,15 +125,13 @@ class GraphState(SupervisedState[NodePlace]):
         blocked = place.missing or place.holding or place.forget
         if self.mode != "up" or place.phase != "down" or blocked:
             return []
-        if any(provider.leaving for provider in place.requires):  # they run, but not for long
-            return []
         place.holds = True
         for provider in place.requires:
             provider.holding += 1
         return self._start(place)
 
     def _up(self, place: NodePlace) -> list[Action]:
-        self._not_running -= 1
+        self._missing -= 1
         actions = self._maybe_call_back()
         for dependent in place.dependents:
             dependent.missing -= 1
@@ -137,16 +140,19 @@ class GraphState(SupervisedState[NodePlace]):
         return actions
 
     def _maybe_call_back(self) -> list[Action]:
-        if self._not_running or self.ready or self.mode != "up":
+        if self._missing or self.ready or self.mode != "up":
             return []
         return self._call_back()
 
     def _move(self, place: NodePlace, phase: Phase) -> None:
-        if place.phase == "running":
-            self._not_running += 1
-            for dependent in place.dependents:
-                dependent.missing += 1
+        if place.stays:
+            self._misses(place)
         super()._move(place, phase)
+
+    def _misses(self, place: NodePlace) -> None:
+        self._missing += 1
+        for dependent in place.dependents:
+            dependent.missing += 1
 
     def _cannot_run(self, place: NodePlace) -> list[Action]:
         self._move(place, "ending")
@@ -198,7 +204,7 @@ class GraphState(SupervisedState[NodePlace]):
 
     def _down(self, place: NodePlace) -> list[Action]:
         actions = self._let_go(place)
-        if not self._not_running:
+        if not self._missing:
             actions += self._maybe_call_back()
         if not self.alive:
             actions += self._finish()
@@ -228,6 +234,8 @@ class GraphState(SupervisedState[NodePlace]):
         while todo:
             place = todo.pop()
             if place.is_alive and not place.leaving:
+                if place.stays:
+                    self._misses(place)
                 place.leaving = True
                 todo += place.dependents
                 if not place.holding:
