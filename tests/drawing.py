@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, settings, strategies as st
 
 SEARCH = "NESTLING_SEARCH"
 """The environment variable that says how many new examples each test is to draw."""
@@ -24,3 +26,12 @@ def drawn(examples: int) -> settings:
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example],
     )
+
+
+def choosing(data: st.DataObject) -> Callable[[Sequence[Any]], Any]:
+    """Return what chooses one of several, as Hypothesis wants."""
+
+    def choose(options: Sequence[Any]) -> Any:
+        return data.draw(st.sampled_from(options))
+
+    return choose

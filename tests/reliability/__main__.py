@@ -11,9 +11,11 @@ import sys
 import time
 
 from tests.reliability.certificates import Certified, certified, certify_all, example
+from tests.reliability.decisions import hold_decisions_against_laws
 from tests.reliability.models import hold_against_model
 
 CASES, CASES_LONG = 2_000, 100_000
+HISTORIES, HISTORIES_LONG = 5_000, 250_000
 PAIRS, PAIRS_LONG = 20, None
 PAIRS_OF_EXAMPLE, PAIRS_OF_EXAMPLE_LONG = 200, 5_000
 
@@ -24,6 +26,7 @@ def main() -> int:
     parser.add_argument("--long", action="store_true", help="try far more of everything")
     long: bool = parser.parse_args().long
     safe = _held_against_model(CASES_LONG if long else CASES)
+    safe &= _decides_by_the_laws(HISTORIES_LONG if long else HISTORIES)
     safe &= _certified(list(certify_all(PAIRS_LONG if long else PAIRS)))
     pairs = PAIRS_OF_EXAMPLE_LONG if long else PAIRS_OF_EXAMPLE
     logging.disable()  # what it says of each fault
@@ -43,6 +46,18 @@ def _held_against_model(number: int) -> bool:
         f"{run:,} random compositions under random schedules keep to the reference model "
         f"({seconds:.0f} s)"
     )
+    return True
+
+
+def _decides_by_the_laws(number: int) -> bool:
+    started = time.monotonic()
+    try:
+        played = hold_decisions_against_laws(number)
+    except AssertionError as problem:
+        _say(f"a random history breaks a law: {problem}")
+        return False
+    seconds = time.monotonic() - started
+    _say(f"{played:,} random histories of graphs and supervisors keep the laws ({seconds:.0f} s)")
     return True
 
 

@@ -183,6 +183,8 @@ class SupervisedState(ABC, Generic[P]):
         return [Start(place.name)]
 
     def _ran(self, place: P) -> list[Action]:
+        if place.phase != "starting":
+            return []  # it was asked to stop before it could be told that it runs
         self._move(place, "running")
         place.ran = True
         if place.series is not None:

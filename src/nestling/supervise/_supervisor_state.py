@@ -168,10 +168,11 @@ class SupervisorState(SupervisedState[ChildPlace]):
 
     def _ended_by_itself(self, place: ChildPlace, ended: Ended) -> list[Action]:
         error, name, restart = ended.error, place.name, place.spec.restart
+        first = not place.ran and not self.ready
+        if error is not None and (ended.cancelled or first):
+            return self._fails(place, error)
         if ended.cancelled:
             return self._end_all(place, f"{name!r} was cancelled")
-        if error is not None and not place.ran and not self.ready:
-            return self._fails(place, error)
         if restart == "permanent" or (restart == "transient" and error is not None):
             return self._start_anew(place, error)
         if place.spec.significant and self._shuts_down():
