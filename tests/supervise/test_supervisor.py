@@ -145,6 +145,30 @@ async def test_the_window_of_the_limit_slides_on_the_clock_of_trio() -> None:
     assert len(flaky.starts) == 6
 
 
+async def test_a_failure_during_a_restart_counts() -> None:
+    tries = 0
+
+    async def start() -> None:
+        nonlocal tries
+        tries += 1
+        if tries > 1:
+            raise OSError(f"start {tries} failed")
+
+    async def lives(handle: WorkerHandle) -> None:
+        await start()
+        handle.ready()
+        await trio.sleep(1)
+        raise OSError("lost")
+
+    supervisor = Supervisor(child("b", worker(lives)), limit=3, period=100, backoff=STEADY)
+    with pytest.raises(RestartLimitError) as caught:
+        async with running(supervisor):
+            await trio.sleep_forever()
+    told = [str(error) for error in caught.value.exceptions]
+    assert told == ["lost", "start 2 failed", "start 3 failed", "start 4 failed"]
+    assert trio.current_time() == 4
+
+
 async def test_a_first_start_that_fails_ends_it_and_tells_how_far_it_had_come() -> None:
     broken = child("b", Probe("b", start=0.5, fail="start"))
     with record() as trace, pytest.raises(ExceptionGroup) as caught:
