@@ -74,7 +74,7 @@ async def test_who_is_not_in_the_circle_may_wait_for_it() -> None:
         assert len(circle.told) == 1
 
 
-async def test_a_process_may_stop_two_that_wait_for_a_third() -> None:
+async def test_processes_may_wait_for_a_third_by_two_ways() -> None:
     stopped: list[str] = []
     async with trio.open_nursery() as nursery:
 
@@ -82,7 +82,7 @@ async def test_a_process_may_stop_two_that_wait_for_a_third() -> None:
             await third.stop()
 
         async def stop_third_slowly() -> None:
-            await trio.sleep(1)
+            await trio.sleep(2)
             stopped.append("third")
 
         async def stop_both() -> None:
@@ -90,15 +90,21 @@ async def test_a_process_may_stop_two_that_wait_for_a_third() -> None:
                 inner.start_soon(first.stop)
                 inner.start_soon(second.stop)
 
+        async def stop_top() -> None:
+            await trio.sleep(1)
+            await top.stop()
+
         third = Process(nursery, start_stop(nothing, stop_third_slowly), name="third")
         first = Process(nursery, start_stop(nothing, stop_third), name="first")
         second = Process(nursery, start_stop(nothing, stop_third), name="second")
         top = Process(nursery, start_stop(nothing, stop_both), name="top")
-        for process in (third, first, second, top):
+        last = Process(nursery, start_stop(nothing, stop_top), name="last")
+        for process in (third, first, second, top, last):
             await process.start()
-        await top.stop()
+        nursery.start_soon(top.stop)
+        await last.stop()
     assert stopped == ["third"]
-    assert top.error is first.error is second.error is None
+    assert top.error is first.error is second.error is last.error is None
 
 
 async def test_a_start_inside_of_what_it_stops_is_told() -> None:

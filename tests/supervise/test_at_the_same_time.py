@@ -335,3 +335,69 @@ async def test_a_node_cannot_remove_itself_by_a_call_that_waits_for_its_end() ->
         await wait_all_tasks_blocked()
     (message,) = messages
     assert message.startswith("cannot stop 'a' from inside of it: it would wait for its own end;")
+
+
+def fails_once(at: float) -> Runnable:
+    """What fails at that time, and runs for ever when it is started later."""
+
+    async def run() -> None:
+        if trio.current_time() < at:
+            await trio.sleep_until(at)
+            raise OSError("lost")
+        await trio.sleep_forever()
+
+    return leaf(run)
+
+
+def starts_of(trace: Any, *names: str) -> list[str]:
+    """What starts and runs, in order."""
+    found = {f"{name} {what}" for name in names for what in ("starting", "running")}
+    events = [f"{event.path} {type(event).__name__.lower()}" for event in trace.events]
+    return [each for each in events if each in found]
+
+
+async def test_a_transient_child_that_has_ended_does_not_start_with_its_siblings_after_it() -> None:
+    starts = itertools.count(1)
+
+    async def job(handle: WorkerHandle) -> None:
+        if next(starts) == 1:
+            handle.ready()
+            await handle.stopping.wait()
+        else:
+            await trio.sleep_until(3)
+            handle.ready()
+            await trio.sleep(1)  # it returns while the slow one stops
+
+    supervisor = Supervisor(
+        child("job", worker(job), restart="transient"),
+        child("fails", fails_once(at=2)),
+        child("slow", Probe("tasks", stop=4)),
+        strategy="rest_for_one",
+        backoff=EACH_SECOND,
+    )
+    with record() as trace:
+        async with running(supervisor):
+            await trio.sleep(1)
+            await supervisor.stop_child("job")
+            await supervisor.restart_child("job")
+            await trio.sleep(10)
+    assert starts_of(trace, "job").count("job starting") == 2
+
+
+async def test_children_start_one_after_the_other_although_another_one_fails_meanwhile() -> None:
+    supervisor = Supervisor(
+        child("a", Probe("first")),
+        child("b", Probe("second", start=5)),
+        child("c", fails_once(at=7)),
+        strategy="rest_for_one",
+        backoff=EACH_SECOND,
+    )
+    with record() as trace:
+        async with running(supervisor), trio.open_nursery() as nursery:
+            await supervisor.stop_child("a")
+            await supervisor.stop_child("b")
+            nursery.start_soon(supervisor.restart_child, "b")
+            await trio.sleep(1)
+            nursery.start_soon(supervisor.restart_child, "a")
+            await trio.sleep(20)
+    assert starts_of(trace, "a", "b")[-4:] == ["b starting", "b running", "a starting", "a running"]

@@ -76,11 +76,10 @@ class GraphState(SupervisedState[NodePlace]):
             self.places[name] = NodePlace(name, policy)
         for name, requires, _ in nodes:
             place = self.places[name]
-            for each in requires:
-                provider = self.places[each]
-                place.requires.append(provider)
+            place.requires = [self.places[each] for each in requires]
+            for provider in place.requires:
                 provider.dependents.append(place)
-                place.missing += not provider.stays
+            place.missing = sum(not provider.stays for provider in place.requires)
         self._missing += len(nodes)
 
     def requires(self, names: Iterable[str], wanted: str) -> bool:
@@ -145,7 +144,7 @@ class GraphState(SupervisedState[NodePlace]):
         return self._call_back()
 
     def _move(self, place: NodePlace, phase: Phase) -> None:
-        if place.stays:
+        if self.mode == "up" and place.stays:  # later on, nothing starts
             self._misses(place)
         super()._move(place, phase)
 

@@ -114,6 +114,8 @@ class SupervisorState(SupervisedState[ChildPlace]):
         return self._go_on()
 
     def _up(self, place: ChildPlace) -> list[Action]:
+        if not place.leaving and place in self._coming:
+            self._coming.remove(place)  # or else it would come again, although it ended for good
         return self._down(place)
 
     def _down(self, place: ChildPlace) -> list[Action]:
@@ -215,7 +217,9 @@ class SupervisorState(SupervisedState[ChildPlace]):
             place.leaving = place.is_alive
         self._leaving = _in_order({*self._leaving, *(each for each in affected if each.leaving)})
         # A temporary one is removed when it has ended: then it is not to come any more.
-        self._coming = deque(_in_order({*self._coming, failed, *affected}))
+        coming = _in_order({*self._coming, failed, *affected})
+        # One that starts meanwhile, and stays, is waited for as before.
+        self._coming = deque(sorted(coming, key=lambda place: not _stays_starting(place)))
 
     # What has its turn ----------------------------------------------------------------------------
 
@@ -248,3 +252,7 @@ class SupervisorState(SupervisedState[ChildPlace]):
 
 def _in_order(places: Iterable[ChildPlace]) -> list[ChildPlace]:
     return sorted(places, key=lambda place: place.number)
+
+
+def _stays_starting(place: ChildPlace) -> bool:
+    return place.phase == "starting" and not place.leaving
