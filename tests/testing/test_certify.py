@@ -332,9 +332,10 @@ def test_a_run_that_goes_on_for_ever_is_ended() -> None:
 
 
 def test_a_thread_that_does_not_end_is_a_hang() -> None:
-    release = threading.Event()
+    release, tokens = threading.Event(), list[trio.lowlevel.TrioToken]()
 
     async def serve() -> None:
+        tokens.append(trio.lowlevel.current_trio_token())
         await trio.to_thread.run_sync(release.wait)
 
     certificate = certify(lambda: leaf(serve), pairs=False, idle=0.1)
@@ -342,6 +343,9 @@ def test_a_thread_that_does_not_end_is_a_hang() -> None:
     (only,) = certificate.failures
     assert only.problems[0].startswith("it hangs: ")
     assert "await trio.to_thread.run_sync(release.wait)" in only.stack
+    for token in tokens:
+        with pytest.raises(trio.RunFinishedError):  # or else the thread would complain at its end
+            token.run_sync_soon(int)
 
 
 def test_what_python_complains_of_belongs_to_the_run_that_has_left_it() -> None:

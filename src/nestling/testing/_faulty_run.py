@@ -46,6 +46,7 @@ from nestling.testing._trace import Trace
 from nestling.testing._trio_internals import (
     give_up_waiting,
     is_cancelled,
+    let_nobody_tell,
     scheduled_by,
 )
 from nestling.testing._verdict import Outcome
@@ -99,6 +100,7 @@ class FaultyRun:
     _dependents: dict[str, frozenset[str]] = attrs.field(factory=dict[str, frozenset[str]])
     _signals: Signals = attrs.field(factory=Signals)
     _task: trio.lowlevel.Task | None = None
+    _token: trio.lowlevel.TrioToken | None = None
     _active: bool = False
     _reached: bool = False
     _struck_before: int = -1
@@ -153,6 +155,8 @@ class FaultyRun:
         if self._hung:
             self.trace = Trace(self._events_when_hung)  # later ones hold what has ended it
         if clock.has_ended:
+            if self._token is not None:
+                let_nobody_tell(self._token)
             self._signals.leave()
             keep(steps.tasks)
         self._task = None
@@ -163,6 +167,7 @@ class FaultyRun:
         return caught
 
     async def _main(self, composed: Composed, body: Body) -> None:
+        self._token = trio.lowlevel.current_trio_token()
         self._task = trio.lowlevel.current_task()
         self._task.name = "main"
         before = trio.lowlevel.current_statistics().tasks_living
