@@ -7,6 +7,7 @@ from tests.breakages import (
     in_groups,
     in_processes,
     in_providers,
+    in_races,
     in_runnables,
     in_supervision,
 )
@@ -18,4 +19,5 @@ CATALOGUE = [
     *in_errors.BREAKAGES,
     *in_processes.BREAKAGES,
     *in_supervision.BREAKAGES,
+    *in_races.BREAKAGES,
 ]

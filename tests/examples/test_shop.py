@@ -55,7 +55,7 @@ class Shop:
 
     def until(self, text: str) -> str:
         """Wait until the log has ``text``; return the line."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             for line in self.log.splitlines():
                 if text in line:
@@ -74,7 +74,7 @@ class Shop:
 
     def ask(self, method: str, path: str, body: object = None) -> http.client.HTTPConnection:
         """Send a request."""
-        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=20)
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=60)
         connection.request(method, path, None if body is None else json.dumps(body))
         return connection
 
@@ -87,7 +87,7 @@ class Shop:
 
     def end(self) -> int:
         """Wait for the end, and return the exit code."""
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
     def orders(self) -> list[tuple[Any, ...]]:
         """Return what is in the database: the items, and whether they were sent."""
@@ -156,7 +156,7 @@ def test_what_is_no_order_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 def test_the_commands_of_its_documentation_work(tmp_path: Path) -> None:
     def curl(*arguments: str) -> Any:
-        output = subprocess.check_output(["curl", "-sS", *arguments], timeout=20)
+        output = subprocess.check_output(["curl", "-sS", *arguments], timeout=60)
         return json.loads(output)
 
     with started(tmp_path) as shop:

@@ -138,7 +138,7 @@ def test_tests_of_hypothesis_are_checked_for_leaks_each_time(run: Run) -> None:
         """
         from hypothesis import given, settings, strategies
 
-        @settings(max_examples=3, database=None)
+        @settings(max_examples=3, database=None, deadline=None)
         @given(leaks=strategies.just(True))
         @pytest.mark.parametrize("more", [1, 2])
         async def test_drawn(leaks, more):

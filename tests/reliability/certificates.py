@@ -28,10 +28,10 @@ from nestling import (
 from nestling.supervise import RestartPolicy, Supervisor, child, graph, node, restart
 from nestling.testing import Certificate, Probe, certify
 from nestling.testing._probe import KINDS, Kind
+from tests.reliability.growing import Make, bound, launching, repeated, working
 
 OFTEN = RestartPolicy(limit=inf)
 
-Make = Callable[[], Runnable]
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "shop.py"
 
 _numbers = itertools.count(1)
@@ -44,7 +44,12 @@ def probe(kind: Kind = "worker") -> Probe:
     return Probe(name, kind=kind, start=start, stop=0 if kind in {"leaf", "service"} else 1)
 
 
-PRIMITIVES: dict[str, Make] = {**{kind: partial(probe, kind) for kind in KINDS}, "nop": nop}
+PRIMITIVES: dict[str, Make] = {
+    **{kind: partial(probe, kind) for kind in KINDS},
+    "nop": nop,
+    "every": repeated,
+    "closing": bound,
+}
 
 COMBINATORS: dict[str, Callable[[Make], Runnable]] = {
     "chain": lambda inner: chain(probe(), inner(), inner()),
@@ -62,6 +67,8 @@ COMBINATORS: dict[str, Callable[[Make], Runnable]] = {
     "supervisor": lambda inner: Supervisor(
         child("first", inner()), child("second", probe("leaf")), strategy="one_for_all", limit=inf
     ),
+    "controller": launching,
+    "jobs": working,
 }
 
 

@@ -30,7 +30,7 @@ class GraphWorld(World):
         down: for a node that starts anew: who depended on it when it ended, and lived.
     """
 
-    chances = [("usual", 0)] * 7 + [("rare", 0)] + [("wanted", 0)]
+    chances = (*[("usual", 0)] * 12, ("rare", 0), *[("wanted", 0)] * 2)
 
     def __init__(
         self, requires: dict[str, list[str]], restarting: set[str], at_once: Collection[str]

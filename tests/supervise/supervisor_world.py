@@ -26,9 +26,7 @@ import sys
 from collections.abc import Collection, Iterable
 from typing import Literal, get_args
 
-import attrs
-
-from nestling import InvalidStateError, RestartLimitError, UnexpectedReturnError, nop
+from nestling import InvalidStateError, nop
 from nestling.supervise import child
 from nestling.supervise._child import Child, RestartType
 from nestling.supervise._happenings import (
@@ -42,27 +40,16 @@ from nestling.supervise._happenings import (
     StopAsked,
     StopWanted,
 )
-from nestling.supervise._intensity import Intensity
-from nestling.supervise._supervisor_state import AutoShutdown, Strategy, SupervisorState
+from nestling.supervise._supervisor_state import AutoShutdown, Strategy
+from tests.supervise.rules import Count, Rules, stands_for
 from tests.supervise.worlds import Choose, Question, World, end, play, some
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-ENDLESS = 999
+ENDLESS = 60
 
 Fate = Literal["comes out", "told", "kept", "starts anew", "once too often", "none"]
-
-
-@attrs.frozen
-class Rules:
-    """How a supervisor is made; ``delays`` are those of each child, before it is given up."""
-
-    strategy: Strategy
-    auto_shutdown: AutoShutdown
-    limit: float
-    period: float
-    delays: tuple[float, ...]
 
 
 class SupervisorWorld(World):
@@ -78,7 +65,7 @@ class SupervisorWorld(World):
         raised: what has to come out in the end.
     """
 
-    chances = [("usual", 0)] * 12 + [("usual", 1)] * 2 + [("rare", 0)] + [("wanted", 0)] * 5
+    chances = (*[("usual", 0)] * 12, *[("usual", 1)] * 2, ("rare", 0), *[("wanted", 0)] * 5)
 
     def __init__(
         self,
@@ -95,16 +82,10 @@ class SupervisorWorld(World):
         self.anew: set[str] = set()
         self.spares = list(spares)
         self.raised: list[BaseException] = []
-        self.supervisor = SupervisorState(
-            rules.strategy,
-            rules.auto_shutdown,
-            lambda: iter(rules.delays),
-            Intensity(rules.limit, rules.period),
-        )
+        self.supervisor = rules.state()
         self._number: dict[str, int] = {}
         self._planned: set[str] = set()
-        self._restarts: list[tuple[float, BaseException | None]] = []
-        self._attempts: dict[str, int] = {}
+        self._count = Count(rules)
         self._ends = self._interrupted = False
         self._decisions = 0
         self._fate: Fate = "none"
@@ -164,10 +145,10 @@ class SupervisorWorld(World):
             StartWanted(each.name, Question("add", each.name, each)) for each in self.spares[:1]
         ]
         for name in self.known:
-            found.append(StopWanted(name, Question("stop", name)))
+            found += [StopWanted(name, Question("stop", name))] * 2
             found.append(StopWanted(name, Question("remove", name), forget=True))
             if not self._is_there(name):
-                found += [StartWanted(name, Question("start", name)) for _ in range(4)]
+                found += [StartWanted(name, Question("start", name))] * 6
         return found
 
     def notice(self, happening: Happening) -> None:
@@ -208,7 +189,7 @@ class SupervisorWorld(World):
         leaves = name in self.leaving
         self.leaving.discard(name)
         self.anew.discard(name)
-        if self._fate == "starts anew" and self._is_too_often(name, error):
+        if self._fate == "starts anew" and self._count.is_too_often(name, error, self.now):
             self._fate = "once too often"
         if self._fate == "starts anew":
             others = self._others_with(name)
@@ -253,16 +234,6 @@ class SupervisorWorld(World):
         if self.rules.strategy == "rest_for_one":
             return {each for each in others if self._number[each] > self._number[name]}
         return set() if self.is_alone else others
-
-    def _is_too_often(self, name: str, error: BaseException | None) -> bool:
-        self._restarts.append((self.now, error))
-        if len(self._in_window()) > self.rules.limit:
-            return True
-        self._attempts[name] = self._attempts.get(name, 0) + 1
-        return self._attempts[name] > len(self.rules.delays)
-
-    def _in_window(self) -> list[BaseException | None]:
-        return [error for time, error in self._restarts if self.now - time <= self.rules.period]
 
     def _come_out(self, error: BaseException | None) -> None:
         if error is not None:
@@ -310,9 +281,8 @@ class SupervisorWorld(World):
             assert name == self._last(self.leaving)
 
     def restarts(self, restart: Restart) -> None:
-        attempt = self._attempts[restart.name]
         assert self._fate == "starts anew"
-        assert (restart.attempt, restart.delay) == (attempt, self.rules.delays[attempt - 1])
+        self._count.check_restart(restart)
 
     def is_ready(self) -> bool:
         return not self.leaving and all(
@@ -326,11 +296,11 @@ class SupervisorWorld(World):
         self._planned.remove(name)
 
     def answered(self, question: Question, error: BaseException | None) -> None:
-        if question.is_for_a_start and error is not None:
-            told = self._fate == "told"
-            assert isinstance(
-                error, (OSError, UnexpectedReturnError) if told else InvalidStateError
-            )
+        if error is not None and question.is_for_a_start:
+            if self._fate == "told":
+                assert stands_for(error, self.errors[question.name])
+            else:
+                assert isinstance(error, InvalidStateError)
 
     # What has to hold after each decision ---------------------------------------------------------
 
@@ -360,17 +330,9 @@ class SupervisorWorld(World):
         if self._fate == "once too often":
             assert gave_up is not None
             self.raised.append(gave_up)
-            self._check_limit(gave_up)
+            self._count.check_limit(gave_up, self.now)
         if error is not None and name in self.known:
             assert self.supervisor.places[name].error is error
-
-    def _check_limit(self, gave_up: RestartLimitError) -> None:
-        failures = self._in_window()[-1 if math.isinf(self.rules.limit) else 0 :]
-        assert len(gave_up.exceptions) == len(failures)
-        for found, failure in zip(gave_up.exceptions, failures, strict=True):
-            assert found is failure or (
-                failure is None and isinstance(found, UnexpectedReturnError)
-            )
 
     def check_all_run(self) -> None:
         """Check, when all rest, that all run that have to."""

@@ -89,7 +89,8 @@ class World(ABC):
         cancelled: the callback is cancelled.
         stopping: all are to stop.
         forced: be it by force.
-        actions: what was decided last.
+        errors: with what has ended what just did.
+        actions: what is decided about what has just happened.
     """
 
     chances: ClassVar[Sequence[tuple[str, float]]]
@@ -101,10 +102,10 @@ class World(ABC):
         self.waiting: dict[str, float] = {}
         self.questions: list[Question] = []
         self.entered = self.cancelled = self.stopping = self.forced = self.finished = False
+        self.errors: dict[str, BaseException | None] = {}
         self.actions: list[Action] = []
         self._state = state
         self._forced_ones: set[str] = set()
-        self._errors: dict[str, BaseException | None] = {}
         self._stop_asked = self._cancelled_from_outside = False
         self._happened = deque[Happening]()
 
@@ -164,17 +165,17 @@ class World(ABC):
     # What happens ---------------------------------------------------------------------------------
 
     def usual(self) -> list[Happening]:
-        """Return what can happen next, and more than once what is likely."""
-        found: list[Happening] = []
+        """Return what can happen next, each as often as it is likely."""
+        found: list[Happening] = [Due(name) for name in self.waiting for _ in range(6)]
         for name, phase in self.phases.items():
-            ends = [Ended(name), Ended(name, OSError(name))]
+            ended, lost = Ended(name), Ended(name, OSError(name))
             if phase == "starting":
-                found += [*[Ran(name)] * 9, ends[1]]
+                found += [*[Ran(name)] * 9, lost]
             elif phase == "running":
-                found += [*ends, CannotRun(name)]
+                found += [ended, lost, CannotRun(name)] * 3
             elif phase == "stopping":
-                found += ends
-        return [*found, *(Due(name) for name in self.waiting for _ in range(2))]
+                found += [*[ended] * 6, lost]
+        return found
 
     def rare(self) -> list[Happening]:
         """Return what can happen next, but seldom does."""
@@ -191,7 +192,7 @@ class World(ABC):
 
     def notice(self, happening: Happening) -> None:  # noqa: C901  # a table
         """Take notice of what has happened, before anything is decided about it."""
-        self._errors = {}
+        self.errors = {}
         match happening:
             case Ran(name):
                 if self.phases[name] == "starting":  # or else it was asked in the meantime
@@ -199,7 +200,7 @@ class World(ABC):
             case CannotRun(name):
                 self.phases[name] = "ending"
             case Ended(name, error):
-                self._errors = {name: error}
+                self.errors = {name: error}
                 self._forced_ones.discard(name)
                 self.ended(happening, asked=self.phases.pop(name) == "stopping")
             case Due(name):
@@ -223,7 +224,7 @@ class World(ABC):
 
     # What is done ---------------------------------------------------------------------------------
 
-    def _do(self, action: Action) -> None:  # a table
+    def _do(self, action: Action) -> None:
         assert not self.finished or isinstance(action, (Reply, Forget, Finish))
         match action:
             case Start(name):
@@ -255,6 +256,7 @@ class World(ABC):
             case Forget(name):
                 assert name not in self.phases
                 assert name not in self.waiting
+                assert all(each.name != name for each in self.questions)
                 self.forget(name)
             case _:
                 pass
@@ -287,7 +289,7 @@ class World(ABC):
             assert (error is None) == runs, "it is said to run, and does not"
         else:
             assert question.name not in self.phases, "it is said to have stopped, and lives"
-            assert error is self._errors.get(question.name)
+            assert error is self.errors.get(question.name)
         self.answered(question, error)
 
     def check_end(self) -> None:

@@ -192,7 +192,7 @@ class TestStartUp:
             await trio.sleep_forever()
 
         app = App(lifespan)
-        with trio.fail_after(5), trio.CancelScope() as scope:
+        with trio.fail_after(60), trio.CancelScope() as scope:
             await asgi_server(app).run(never)
         assert scope.cancelled_caught
         assert app.events == ["shutdown"]
@@ -241,7 +241,7 @@ class TestShutdown:
                 app.events.append("forced")
 
         app = App(lifespan)
-        with trio.fail_after(5), trio.CancelScope() as scope:
+        with trio.fail_after(60), trio.CancelScope() as scope:
             await asgi_server(app).run(trio.lowlevel.checkpoint)
         assert scope.cancelled_caught
         assert app.events == ["shutdown", "forced"]
@@ -256,7 +256,7 @@ class TestShutdown:
             scope.cancel()
             await trio.sleep_forever()
 
-        with trio.fail_after(5), trio.CancelScope() as scope:
+        with trio.fail_after(60), trio.CancelScope() as scope:
             await asgi_server(App(lifespan)).run(callback)
         assert scope.cancelled_caught
 
@@ -296,7 +296,7 @@ class TestShutdown:
                 await send({"type": f"{stage}.complete"})
 
         app = App(lifespan)
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             await asgi_server(app).run(trio.lowlevel.checkpoint)
         assert app.events == ["lifespan.startup", "lifespan.shutdown"]
 
@@ -316,7 +316,7 @@ class TestWhileItRuns:
             await trio.sleep_forever()
 
         app = App(lifespan)
-        with trio.fail_after(5), pytest.raises(StartError) as caught:
+        with trio.fail_after(60), pytest.raises(StartError) as caught:
             await asgi_server(app).run(callback)
         assert caught.value is error
 
