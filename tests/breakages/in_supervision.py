@@ -356,8 +356,8 @@ BREAKAGES = [
     Breakage(
         name="the error of a job that nobody waits for any more is lost",
         file="supervise/_jobs.py",
-        old="                self.has_waiter = False\n",
-        new="                pass\n",
+        old="            self.has_waiter = False\n",
+        new="            pass\n",
         noticed_by=("supervise/test_jobs.py",),
     ),
     Breakage(

@@ -41,6 +41,7 @@ from nestling._kernel._outcome import (
 from nestling._kernel._provider import Provider, where
 from nestling._kernel._runnable import Composable, Composed, Primitive
 from nestling.supervise._on_error import OnError, check_on_error, hand_over
+from nestling.supervise._waiting import Waiting
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
@@ -308,38 +309,29 @@ class _JobsRun:
         self._force_if_interrupted()
 
 
-class _Awaited:
+class _Awaited(Waiting):
     """The result of a job, while somebody waits for it."""
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self.has_waiter = True
         self._name = name
-        self._over = trio.Event()
         self._value: object = None
-        self._error: BaseException | None = None
 
     def returned(self, value: object) -> None:
         self._value = value
-        self._over.set()
+        self.answer(None)
 
     def failed(self, error: BaseException | None) -> None:
         """Note an error, or None for a cancellation: that is not one of who waits."""
-        self._error = error or InvalidStateError(
-            f"job {self._name!r} was cancelled by a forced stop of the jobs"
+        self.answer(
+            error
+            or InvalidStateError(f"job {self._name!r} was cancelled by a forced stop of the jobs")
         )
-        self._over.set()
 
     async def result(self) -> object:
         try:
-            await self._over.wait()
-        except BaseException:
-            if not self._over.is_set():
-                self.has_waiter = False
-                raise
-        error, self._error = self._error, None
-        if error is not None:
-            try:
-                raise_again(error)
-            finally:
-                del error
+            await self.wait()
+        finally:
+            self.has_waiter = False
         return self._value

@@ -60,9 +60,9 @@ class RunOfPlaces(SupervisedRun):
         self.tell(StartWanted(name, waiting))
         try:
             await self._wait_for(waiting, f"start {name!r}")
-        except trio.Cancelled:
-            self.tell(Withdrawn(name, waiting))
-            raise
+        finally:
+            if not waiting.is_answered:
+                self.tell(Withdrawn(name, waiting))
 
     def starting_around(self) -> list[str]:
         """Return the names of those that are starting, and inside of which this is called."""
@@ -74,11 +74,11 @@ class RunOfPlaces(SupervisedRun):
         ]
 
     async def start_new(self, name: str) -> None:
-        """Do the same with a node that was just added; if this is cancelled, it is removed."""
+        """Do the same with a node that was just added; if the wait is given up, it is removed."""
         place = self._state.places[name]
         try:
             await self.start(name)
-        except trio.Cancelled:
+        except (trio.Cancelled, KeyboardInterrupt):
             if self._state.places.get(name) is place:
                 with trio.CancelScope(shield=True):
                     await self.stop(name, forget=True)
