@@ -79,7 +79,8 @@ class GraphState(SupervisedState[NodePlace]):
             place.requires = [self.places[each] for each in requires]
             for provider in place.requires:
                 provider.dependents.append(place)
-            place.missing = sum(not provider.stays for provider in place.requires)
+                if not provider.stays:
+                    place.missing += 1
         self._missing += len(nodes)
 
     def requires(self, names: Iterable[str], wanted: str) -> bool:
@@ -146,7 +147,7 @@ class GraphState(SupervisedState[NodePlace]):
     def _move(self, place: NodePlace, phase: Phase) -> None:
         if self.mode == "up" and place.stays:  # later on, nothing starts
             self._misses(place)
-        super()._move(place, phase)
+        place.phase, place.since = phase, self.now
 
     def _misses(self, place: NodePlace) -> None:
         self._missing += 1
@@ -224,7 +225,7 @@ class GraphState(SupervisedState[NodePlace]):
                 provider.holding -= 1
                 if not provider.holding:
                     actions += self._let_go(provider)
-        return [*actions, *self._maybe_start(place)]
+        return [*actions, *self._maybe_start(place)] if self.mode == "up" else actions
 
     def _take_down(self, places: Iterable[NodePlace]) -> list[Action]:
         """Take places down, and first all that depends on them."""

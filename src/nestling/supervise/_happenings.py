@@ -1,7 +1,8 @@
 """What happens to a supervised run, and what is to be done about it: both are values.
 
 A pure function decides: it takes the state and what has happened, and returns what to do next. It
-knows no trio, and no clock.
+knows no trio, and no clock. Nobody changes a value; those that come for each node in each run are
+not frozen, since that makes them slower to make.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class Began:
     """The run has begun."""
 
 
-@attrs.frozen
+@attrs.define(unsafe_hash=True)
 class Ran:
     """A node is ready for use."""
 
@@ -30,7 +31,7 @@ class CannotRun:
     name: str
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Ended:
     """Nothing of a node is left.
 
@@ -113,14 +114,14 @@ Happening = (
 # What is to be done -------------------------------------------------------------------------------
 
 
-@attrs.frozen
+@attrs.define(unsafe_hash=True)
 class Start:
     """Start a node."""
 
     name: str
 
 
-@attrs.frozen
+@attrs.define(unsafe_hash=True)
 class Ask:
     """Ask a node to stop gracefully; if it is still starting, cancel that."""
 

@@ -233,7 +233,7 @@ class SupervisedState(ABC, Generic[P]):
         if place.forget:
             actions += place.answer_starts(stopped_early(place))
             actions += self._remove(place)
-        return [*actions, *self._down(place)]
+        return [*actions, *self._down(place)] if actions else self._down(place)
 
     def _remove(self, place: P) -> list[Action]:
         if self.places.pop(place.name, None) is None:
