@@ -122,7 +122,7 @@ def until(process: subprocess.Popen[bytes], log: Path, text: str) -> None:
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_ctrl_c_lets_all_of_it_stop_in_order(tmp_path: Path, command: list[str]) -> None:
     with started(tmp_path, command) as (process, log):
-        until(process, log, "launch reports")
+        until(process, log, "main: running")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
     told = re.findall(r"\b((?:launch|stop|close) \w+)$", log.read_text(), flags=re.MULTILINE)
