@@ -153,8 +153,6 @@ class Member:
 
     def take_error(self) -> BaseException | None:
         """Return its error, signed and with notes of the others; keep none."""
-        if self.failure is None and self.stop_failure is None:
-            return None
         error, others = self.errors()
         if error is not None:
             note_suppressed(error, others)
